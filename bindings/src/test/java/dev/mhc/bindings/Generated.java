@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.mhc.bindings;
+
+import dev.mhc.bindings.generated.mhc_h;
+import java.io.IOException;
+import java.lang.foreign.AddressLayout;
+import java.lang.foreign.FunctionDescriptor;
+import java.lang.foreign.GroupLayout;
+import java.lang.foreign.MemoryLayout;
+import java.lang.foreign.PaddingLayout;
+import java.lang.foreign.SequenceLayout;
+import java.lang.foreign.ValueLayout;
+import java.lang.reflect.InvocationTargetException;
+import java.lang.reflect.Method;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Arrays;
+import java.util.Map;
+import java.util.Set;
+import java.util.TreeMap;
+import java.util.TreeSet;
+import java.util.stream.Collectors;
+
+/**
+ * What the generated classes say of the C header, asked of the classes themselves.
+ *
+ * @param structs layout of each struct
+ * @param functions descriptor of each function that the loaded library has
+ * @param unresolved functions that it has not
+ * @param constants value of each enumerator and macro
+ */
+record Generated(
+        Map<String, GroupLayout> structs,
+        Map<String, FunctionDescriptor> functions,
+        Set<String> unresolved,
+        Map<String, Long> constants) {
+
+    private static final String DESCRIPTOR = "$descriptor";
+
+    /** Reads the classes whose sources lie in {@code folder}. A function's descriptor is there only with its symbol. */
+    static Generated read(Path folder) throws IOException {
+        Map<String, GroupLayout> structs = new TreeMap<>();
+        Map<String, FunctionDescriptor> functions = new TreeMap<>();
+        Set<String> unresolved = new TreeSet<>();
+        Map<String, Long> constants = new TreeMap<>();
+        try (var files = Files.list(folder)) {
+            for (Path file : files.sorted().toList()) {
+                String name = file.getFileName().toString().replace(".java", "");
+                if (!name.equals("mhc_h")) {
+                    structs.put(name, (GroupLayout) call(method(name, "layout")));
+                }
+            }
+        }
+        for (Method method : mhc_h.class.getMethods()) {
+            String name = method.getName();
+            if (name.endsWith(DESCRIPTOR)) {
+                String function = name.substring(0, name.length() - DESCRIPTOR.length());
+                try {
+                    functions.put(function, (FunctionDescriptor) call(method));
+                } catch (UnsatisfiedLinkError e) {
+                    unresolved.add(function);
+                }
+            } else if (name.startsWith("MHC_")) {
+                constants.put(name, ((Number) call(method)).longValue());
+            }
+        }
+        return new Generated(structs, functions, unresolved, constants);
+    }
+
+    /** A type in the words that {@link HeaderProbe} makes the compiler use. */
+    static String kind(MemoryLayout layout) {
+        return switch (layout) {
+            case AddressLayout ignored -> "pointer";
+            case ValueLayout.OfFloat ignored -> "f32";
+            case ValueLayout.OfDouble ignored -> "f64";
+            case ValueLayout value -> "i" + 8 * value.byteSize();
+            case SequenceLayout array -> kind(array.elementLayout()) + "[" + array.elementCount() + "]";
+            case GroupLayout group -> group.memberLayouts().stream()
+                    .filter(member -> !(member instanceof PaddingLayout))
+                    .map(Generated::kind)
+                    .collect(Collectors.joining(",", "{", "}"));
+            case PaddingLayout padding -> throw new IllegalArgumentException("padding has no kind: " + padding);
+        };
+    }
+
+    /** {@code i32(pointer,i64)}: what it returns, what it takes. */
+    static String kind(FunctionDescriptor function) {
+        return function.returnLayout().map(Generated::kind).orElse("void")
+                + function.argumentLayouts().stream().map(Generated::kind).collect(Collectors.joining(",", "(", ")"));
+    }
+
+    private static Method method(String type, String name) {
+        try {
+            Class<?> owner = Class.forName(mhc_h.class.getPackageName() + "." + type);
+            return Arrays.stream(owner.getMethods())
+                    .filter(method -> method.getName().equals(name) && method.getParameterCount() == 0)
+                    .findFirst()
+                    .orElseThrow();
+        } catch (ClassNotFoundException e) {
+            throw new AssertionError(type + ".java is there, its class is not", e);
+        }
+    }
+
+    private static Object call(Method method) {
+        try {
+            return method.invoke(null);
+        } catch (IllegalAccessException e) {
+            throw new AssertionError("cannot call " + method, e);
+        } catch (InvocationTargetException e) {
+            for (Throwable cause = e; cause != null; cause = cause.getCause()) {
+                if (cause instanceof UnsatisfiedLinkError error) {
+                    throw error;
+                }
+            }
+            throw new AssertionError(method + " failed", e);
+        }
+    }
+}
