@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+// Reads an operation's arguments: every descriptor is checked before any work, the first fault is kept as a sentence.
+#pragma once
+
+#include <cstddef>
+#include <initializer_list>
+
+#include "core/view.h"
+#include "mhc/mhc.h"
+
+namespace mhc {
+
+// A dimension that several arguments share: it takes its value from the first one that has it.
+struct Dim {
+  const char* name;
+  int64_t value = -1;
+};
+
+// One entry of an expected shape: a number, or a shared dimension.
+struct Extent {
+  Extent(int value) : value(value) {}
+  Extent(int64_t value) : value(value) {}
+  Extent(Dim& dim) : dim(&dim) {}
+  int64_t value = -1;
+  Dim* dim = nullptr;
+};
+using Shape = std::initializer_list<Extent>;
+
+// A set of DTypes, as bits.
+enum class Types : uint32_t {
+  F32 = 1u << static_cast<int>(DType::F32),
+  F16 = 1u << static_cast<int>(DType::F16),
+  BF16 = 1u << static_cast<int>(DType::BF16),
+  E4M3 = 1u << static_cast<int>(DType::E4M3),
+  E8M0 = 1u << static_cast<int>(DType::E8M0),
+  I32 = 1u << static_cast<int>(DType::I32),
+  Row = F32 | F16 | BF16,
+  Scale = F32 | E8M0
+};
+
+enum class Need { Required, Optional };
+enum class LastDim { Contiguous, AnyStride };
+
+// What a tensor is in the traffic ledger.
+enum class Traffic : uint8_t { Row, Coefficient, Parameter };
+
+class Arguments {
+ public:
+  // shapes_only: a question about workspace; data pointers are not looked at.
+  Arguments(const char* function, mhc_device device, bool shapes_only)
+      : function_(function), device_(device), shapes_only_(shapes_only) {}
+
+  // True until the first fault. Everything below does nothing after it.
+  bool good() const { return status_ == MHC_OK; }
+  mhc_status status() const { return status_; }
+
+  // The block itself: not NULL, struct_size large enough to hold every field of this library's version.
+  bool block(const void* args, size_t expected_size);
+  void stream(const void* stream);
+
+  View in(const char* name, const mhc_tensor* tensor, Shape shape, Types types, Need need = Need::Required,
+          LastDim last = LastDim::Contiguous) {
+    return read(name, tensor, shape, types, need, last, false);
+  }
+  View out(const char* name, const mhc_tensor* tensor, Shape shape, Types types, Need need = Need::Required,
+           LastDim last = LastDim::Contiguous) {
+    return read(name, tensor, shape, types, need, last, true);
+  }
+
+  // other has the type of view.
+  void same_type(const char* name, const View& view, const char* other_name, const View& other);
+  // Streams and layer tensors: one type, or float32 streams.
+  void row_types(const char* streams_name, const View& streams, const char* layer_name, const View& layer);
+  // Must not be given, because of why.
+  void absent(const char* name, const mhc_tensor* tensor, const char* why);
+  void in_range(const char* name, int64_t value, int64_t low, int64_t high);
+  // Finite and at least low (above it if strict).
+  void number(const char* name, float value, float low, bool strict);
+  __attribute__((format(printf, 2, 3))) void fault(const char* format, ...);
+  __attribute__((format(printf, 2, 3))) void unsupported(const char* format, ...);
+
+  // Takes over the fault of a part of this call, saying which part.
+  __attribute__((format(printf, 3, 4))) void adopt_fault(const Arguments& part, const char* format, ...);
+
+  // No output shares memory with another argument. in_place: this output may be exactly that input.
+  void no_overlap(const char* in_place_output = nullptr, const char* in_place_input = nullptr);
+
+  struct Item {
+    const char* name;
+    View view;
+    bool written;
+    Traffic traffic;
+  };
+  const Item* begin() const { return items_; }
+  const Item* end() const { return items_ + count_; }
+  const char* function() const { return function_; }
+  mhc_device device() const { return device_; }
+
+ private:
+  View read(const char* name, const mhc_tensor* tensor, Shape shape, Types types, Need need, LastDim last, bool written);
+  bool check_shape(const char* name, const mhc_tensor& tensor, Shape shape);
+  bool check_strides(const char* name, const View& view, LastDim last, bool written);
+  void keep(const char* name, const View& view, bool written, Shape shape);
+
+  static constexpr int kMaxItems = 48;
+  const char* function_;
+  mhc_device device_;
+  bool shapes_only_;
+  mhc_status status_ = MHC_OK;
+  Item items_[kMaxItems];
+  int count_ = 0;
+};
+
+const char* name_of(DType type);
+size_t size_of(DType type);
+
+}  // namespace mhc

@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+// AVX2 with FMA and F16C.
+#pragma once
+
+#include <immintrin.h>
+
+#include <cstring>
+
+#include "core/types.h"
+
+namespace mhc::cpu::MHC_TIER {
+
+constexpr int W = 8;
+constexpr int kTokens = 4, kOutputs = 3;
+
+struct F {
+  __m256 v;
+};
+
+inline F set(float s) { return {_mm256_set1_ps(s)}; }
+inline F zero() { return {_mm256_setzero_ps()}; }
+inline __m256i first(int n) {
+  return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+
+inline __m256 widen(__m128i bits) { return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(bits), 16)); }
+inline __m128i narrow(__m256 v) {
+  __m256i bits = _mm256_castps_si256(v);
+  __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
+  __m256i up = _mm256_add_epi32(_mm256_add_epi32(bits, odd), _mm256_set1_epi32(0x7fff));
+  __m256i quiet = _mm256_or_si256(bits, _mm256_set1_epi32(0x400000));
+  __m256i nan = _mm256_castps_si256(_mm256_cmp_ps(v, v, _CMP_UNORD_Q));
+  __m256i top = _mm256_srli_epi32(_mm256_blendv_epi8(up, quiet, nan), 16);
+  __m256i packed = _mm256_permute4x64_epi64(_mm256_packus_epi32(top, top), 0x08);
+  return _mm256_castsi256_si128(packed);
+}
+inline __m128i half_bits(F a) { return _mm256_cvtps_ph(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+
+// The first n of eight 16-bit elements; the rest zero.
+template <class T>
+inline __m128i load_bits(const T* p, int n) {
+  alignas(16) uint16_t bits[8] = {};
+  std::memcpy(bits, p, static_cast<size_t>(n) * 2);
+  return _mm_load_si128(reinterpret_cast<const __m128i*>(bits));
+}
+template <class T>
+inline void store_bits(T* p, __m128i v, int n) {
+  alignas(16) uint16_t bits[8];
+  _mm_store_si128(reinterpret_cast<__m128i*>(bits), v);
+  std::memcpy(p, bits, static_cast<size_t>(n) * 2);
+}
+
+inline F load(const float* p) { return {_mm256_loadu_ps(p)}; }
+inline F load(const float* p, int n) { return {_mm256_maskload_ps(p, first(n))}; }
+inline F load(const bf16* p) { return {widen(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))}; }
+inline F load(const bf16* p, int n) { return {widen(load_bits(p, n))}; }
+inline F load(const f16* p) { return {_mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))}; }
+inline F load(const f16* p, int n) { return {_mm256_cvtph_ps(load_bits(p, n))}; }
+
+inline void store(float* p, F a) { _mm256_storeu_ps(p, a.v); }
+inline void store(float* p, F a, int n) { _mm256_maskstore_ps(p, first(n), a.v); }
+inline void store(bf16* p, F a) { _mm_storeu_si128(reinterpret_cast<__m128i*>(p), narrow(a.v)); }
+inline void store(bf16* p, F a, int n) { store_bits(p, narrow(a.v), n); }
+inline void store(f16* p, F a) { _mm_storeu_si128(reinterpret_cast<__m128i*>(p), half_bits(a)); }
+inline void store(f16* p, F a, int n) { store_bits(p, half_bits(a), n); }
+
+// Falls back to a store where p is not aligned.
+inline void stream(float* p, F a) {
+  if (reinterpret_cast<uintptr_t>(p) % 32 == 0) {
+    _mm256_stream_ps(p, a.v);
+  } else {
+    store(p, a);
+  }
+}
+inline void stream_bits(void* p, __m128i v) {
+  if (reinterpret_cast<uintptr_t>(p) % 16 == 0) {
+    _mm_stream_si128(static_cast<__m128i*>(p), v);
+  } else {
+    _mm_storeu_si128(static_cast<__m128i*>(p), v);
+  }
+}
+inline void stream(bf16* p, F a) { stream_bits(p, narrow(a.v)); }
+inline void stream(f16* p, F a) { stream_bits(p, half_bits(a)); }
+inline float load1(const float* p) { return *p; }
+inline void store1(float* p, float s) { *p = s; }
+
+inline F operator+(F a, F b) { return {_mm256_add_ps(a.v, b.v)}; }
+inline F operator-(F a, F b) { return {_mm256_sub_ps(a.v, b.v)}; }
+inline F operator*(F a, F b) { return {_mm256_mul_ps(a.v, b.v)}; }
+inline F operator/(F a, F b) { return {_mm256_div_ps(a.v, b.v)}; }
+inline F fma(F a, F b, F c) { return {_mm256_fmadd_ps(a.v, b.v, c.v)}; }
+inline F min(F a, F b) { return {_mm256_min_ps(a.v, b.v)}; }
+inline F max(F a, F b) { return {_mm256_max_ps(a.v, b.v)}; }
+inline F abs(F a) { return {_mm256_andnot_ps(_mm256_set1_ps(-0.0f), a.v)}; }
+inline F sqrt(F a) { return {_mm256_sqrt_ps(a.v)}; }
+inline F round_even(F a) { return {_mm256_round_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)}; }
+inline F scale2(F a, F k) {
+  __m256i biased = _mm256_add_epi32(_mm256_cvtps_epi32(k.v), _mm256_set1_epi32(127));
+  F power{_mm256_castsi256_ps(_mm256_slli_epi32(biased, 23))};
+  F product = a * power;
+  return {_mm256_blendv_ps(product.v, k.v, _mm256_cmp_ps(k.v, k.v, _CMP_UNORD_Q))};
+}
+inline F select_less(F a, F b, F yes, F no) {
+  return {_mm256_blendv_ps(no.v, yes.v, _mm256_cmp_ps(a.v, b.v, _CMP_LT_OQ))};
+}
+inline float sum(F a) {
+  __m128 q = _mm_add_ps(_mm256_castps256_ps128(a.v), _mm256_extractf128_ps(a.v, 1));
+  q = _mm_add_ps(q, _mm_movehl_ps(q, q));
+  return _mm_cvtss_f32(_mm_add_ss(q, _mm_movehdup_ps(q)));
+}
+inline float max_of(F a) {
+  __m128 q = _mm_max_ps(_mm256_castps256_ps128(a.v), _mm256_extractf128_ps(a.v, 1));
+  q = _mm_max_ps(q, _mm_movehl_ps(q, q));
+  return _mm_cvtss_f32(_mm_max_ss(q, _mm_movehdup_ps(q)));
+}
+
+template <class T>
+inline F rounded(F a);
+template <>
+inline F rounded<float>(F a) {
+  return a;
+}
+template <>
+inline F rounded<bf16>(F a) {
+  return {widen(narrow(a.v))};
+}
+template <>
+inline F rounded<f16>(F a) {
+  return {_mm256_cvtph_ps(half_bits(a))};
+}
+
+}  // namespace mhc::cpu::MHC_TIER

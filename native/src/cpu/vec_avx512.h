@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+// AVX-512 F, BW, DQ, VL; with MHC_TIER_AVX512_BF16 the conversion instruction too.
+#pragma once
+
+#include <immintrin.h>
+
+#include "core/types.h"
+
+namespace mhc::cpu::MHC_TIER {
+
+constexpr int W = 16;
+constexpr int kTokens = 4, kOutputs = 6;
+
+struct F {
+  __m512 v;
+};
+
+inline F set(float s) { return {_mm512_set1_ps(s)}; }
+inline F zero() { return {_mm512_setzero_ps()}; }
+inline __mmask16 first(int n) { return static_cast<__mmask16>((1u << n) - 1u); }
+
+inline __m512 widen(__m256i bits) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16)); }
+inline __m256i narrow(__m512 v) {
+#if defined(MHC_TIER_AVX512_BF16)
+  return reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(v));
+#else
+  __m512i bits = _mm512_castps_si512(v);
+  __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
+  __m512i up = _mm512_add_epi32(_mm512_add_epi32(bits, odd), _mm512_set1_epi32(0x7fff));
+  __mmask16 nan = _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q);
+  up = _mm512_mask_or_epi32(up, nan, bits, _mm512_set1_epi32(0x400000));
+  return _mm512_cvtepi32_epi16(_mm512_srli_epi32(up, 16));
+#endif
+}
+
+inline F load(const float* p) { return {_mm512_loadu_ps(p)}; }
+inline F load(const float* p, int n) { return {_mm512_maskz_loadu_ps(first(n), p)}; }
+inline F load(const bf16* p) { return {widen(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))}; }
+inline F load(const bf16* p, int n) { return {widen(_mm256_maskz_loadu_epi16(first(n), p))}; }
+inline F load(const f16* p) { return {_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))}; }
+inline F load(const f16* p, int n) { return {_mm512_cvtph_ps(_mm256_maskz_loadu_epi16(first(n), p))}; }
+
+inline __m256i half_bits(F a) { return _mm512_cvtps_ph(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+
+inline void store(float* p, F a) { _mm512_storeu_ps(p, a.v); }
+inline void store(float* p, F a, int n) { _mm512_mask_storeu_ps(p, first(n), a.v); }
+inline void store(bf16* p, F a) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), narrow(a.v)); }
+inline void store(bf16* p, F a, int n) { _mm256_mask_storeu_epi16(p, first(n), narrow(a.v)); }
+inline void store(f16* p, F a) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), half_bits(a)); }
+inline void store(f16* p, F a, int n) { _mm256_mask_storeu_epi16(p, first(n), half_bits(a)); }
+
+// Falls back to a store where p is not aligned.
+inline void stream(float* p, F a) {
+  if (reinterpret_cast<uintptr_t>(p) % 64 == 0) {
+    _mm512_stream_ps(p, a.v);
+  } else {
+    store(p, a);
+  }
+}
+template <class T>
+inline void stream(T* p, F a) {
+  if (reinterpret_cast<uintptr_t>(p) % 32 != 0) return store(p, a);
+  alignas(32) T bits[W];
+  store(bits, a);
+  _mm256_stream_si256(reinterpret_cast<__m256i*>(p), *reinterpret_cast<const __m256i*>(bits));
+}
+inline float load1(const float* p) { return *p; }
+inline void store1(float* p, float s) { *p = s; }
+
+inline F operator+(F a, F b) { return {_mm512_add_ps(a.v, b.v)}; }
+inline F operator-(F a, F b) { return {_mm512_sub_ps(a.v, b.v)}; }
+inline F operator*(F a, F b) { return {_mm512_mul_ps(a.v, b.v)}; }
+inline F operator/(F a, F b) { return {_mm512_div_ps(a.v, b.v)}; }
+inline F fma(F a, F b, F c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
+inline F min(F a, F b) { return {_mm512_min_ps(a.v, b.v)}; }
+inline F max(F a, F b) { return {_mm512_max_ps(a.v, b.v)}; }
+inline F abs(F a) { return {_mm512_abs_ps(a.v)}; }
+inline F sqrt(F a) { return {_mm512_sqrt_ps(a.v)}; }
+inline F round_even(F a) { return {_mm512_roundscale_ps(a.v, _MM_FROUND_TO_NEAREST_INT)}; }
+inline F scale2(F a, F k) { return {_mm512_scalef_ps(a.v, k.v)}; }
+inline F select_less(F a, F b, F yes, F no) {
+  return {_mm512_mask_blend_ps(_mm512_cmp_ps_mask(a.v, b.v, _CMP_LT_OQ), no.v, yes.v)};
+}
+inline float sum(F a) {
+  __m256 h = _mm256_add_ps(_mm512_castps512_ps256(a.v), _mm512_extractf32x8_ps(a.v, 1));
+  __m128 q = _mm_add_ps(_mm256_castps256_ps128(h), _mm256_extractf128_ps(h, 1));
+  q = _mm_add_ps(q, _mm_movehl_ps(q, q));
+  return _mm_cvtss_f32(_mm_add_ss(q, _mm_movehdup_ps(q)));
+}
+inline float max_of(F a) { return _mm512_reduce_max_ps(a.v); }
+
+template <class T>
+inline F rounded(F a);
+template <>
+inline F rounded<float>(F a) {
+  return a;
+}
+template <>
+inline F rounded<bf16>(F a) {
+  return {widen(narrow(a.v))};
+}
+template <>
+inline F rounded<f16>(F a) {
+  return {_mm512_cvtph_ps(half_bits(a))};
+}
+
+}  // namespace mhc::cpu::MHC_TIER

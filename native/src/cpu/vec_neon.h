@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+// AArch64 Advanced SIMD.
+#pragma once
+
+#include <arm_neon.h>
+
+#include <cstring>
+
+#include "core/types.h"
+
+namespace mhc::cpu::MHC_TIER {
+
+constexpr int W = 4;
+constexpr int kTokens = 4, kOutputs = 5;
+
+struct F {
+  float32x4_t v;
+};
+
+inline F set(float s) { return {vdupq_n_f32(s)}; }
+inline F zero() { return set(0.0f); }
+
+inline float32x4_t widen(uint16x4_t bits) { return vreinterpretq_f32_u32(vshll_n_u16(bits, 16)); }
+inline uint16x4_t narrow(float32x4_t v) {
+  uint32x4_t bits = vreinterpretq_u32_f32(v);
+  uint32x4_t odd = vandq_u32(vshrq_n_u32(bits, 16), vdupq_n_u32(1));
+  uint32x4_t up = vaddq_u32(vaddq_u32(bits, odd), vdupq_n_u32(0x7fff));
+  uint32x4_t quiet = vorrq_u32(bits, vdupq_n_u32(0x400000));
+  return vshrn_n_u32(vbslq_u32(vceqq_f32(v, v), up, quiet), 16);
+}
+inline uint16x4_t half_bits(float32x4_t v) { return vreinterpret_u16_f16(vcvt_f16_f32(v)); }
+inline float32x4_t from_half(uint16x4_t bits) { return vcvt_f32_f16(vreinterpret_f16_u16(bits)); }
+
+template <class T>
+inline uint16x4_t load_bits(const T* p, int n) {
+  uint16_t bits[4] = {};
+  std::memcpy(bits, p, static_cast<size_t>(n) * 2);
+  return vld1_u16(bits);
+}
+template <class T>
+inline void store_bits(T* p, uint16x4_t v, int n) {
+  uint16_t bits[4];
+  vst1_u16(bits, v);
+  std::memcpy(p, bits, static_cast<size_t>(n) * 2);
+}
+
+inline F load(const float* p) { return {vld1q_f32(p)}; }
+inline F load(const float* p, int n) {
+  float values[4] = {};
+  std::memcpy(values, p, static_cast<size_t>(n) * 4);
+  return {vld1q_f32(values)};
+}
+inline F load(const bf16* p) { return {widen(vld1_u16(&p->bits))}; }
+inline F load(const bf16* p, int n) { return {widen(load_bits(p, n))}; }
+inline F load(const f16* p) { return {from_half(vld1_u16(&p->bits))}; }
+inline F load(const f16* p, int n) { return {from_half(load_bits(p, n))}; }
+
+inline void store(float* p, F a) { vst1q_f32(p, a.v); }
+inline void store(float* p, F a, int n) {
+  float values[4];
+  vst1q_f32(values, a.v);
+  std::memcpy(p, values, static_cast<size_t>(n) * 4);
+}
+inline void store(bf16* p, F a) { vst1_u16(&p->bits, narrow(a.v)); }
+inline void store(bf16* p, F a, int n) { store_bits(p, narrow(a.v), n); }
+inline void store(f16* p, F a) { vst1_u16(&p->bits, half_bits(a.v)); }
+inline void store(f16* p, F a, int n) { store_bits(p, half_bits(a.v), n); }
+template <class T>
+inline void stream(T* p, F a) {
+  store(p, a);
+}
+inline float load1(const float* p) { return *p; }
+inline void store1(float* p, float s) { *p = s; }
+
+inline F operator+(F a, F b) { return {vaddq_f32(a.v, b.v)}; }
+inline F operator-(F a, F b) { return {vsubq_f32(a.v, b.v)}; }
+inline F operator*(F a, F b) { return {vmulq_f32(a.v, b.v)}; }
+inline F operator/(F a, F b) { return {vdivq_f32(a.v, b.v)}; }
+inline F fma(F a, F b, F c) { return {vfmaq_f32(c.v, a.v, b.v)}; }
+inline F select_less(F a, F b, F yes, F no) { return {vbslq_f32(vcltq_f32(a.v, b.v), yes.v, no.v)}; }
+inline F min(F a, F b) { return select_less(a, b, a, b); }
+inline F max(F a, F b) { return select_less(b, a, a, b); }
+inline F abs(F a) { return {vabsq_f32(a.v)}; }
+inline F sqrt(F a) { return {vsqrtq_f32(a.v)}; }
+inline F round_even(F a) { return {vrndnq_f32(a.v)}; }
+inline F scale2(F a, F k) {
+  int32x4_t biased = vaddq_s32(vcvtq_s32_f32(k.v), vdupq_n_s32(127));
+  F product = a * F{vreinterpretq_f32_s32(vshlq_n_s32(biased, 23))};
+  return {vbslq_f32(vceqq_f32(k.v, k.v), product.v, k.v)};
+}
+inline float sum(F a) {
+  float32x2_t pair = vadd_f32(vget_low_f32(a.v), vget_high_f32(a.v));
+  return vget_lane_f32(pair, 0) + vget_lane_f32(pair, 1);
+}
+inline float max_of(F a) { return vmaxvq_f32(a.v); }
+
+template <class T>
+inline F rounded(F a);
+template <>
+inline F rounded<float>(F a) {
+  return a;
+}
+template <>
+inline F rounded<bf16>(F a) {
+  return {widen(narrow(a.v))};
+}
+template <>
+inline F rounded<f16>(F a) {
+  return {from_half(half_bits(a.v))};
+}
+
+}  // namespace mhc::cpu::MHC_TIER
