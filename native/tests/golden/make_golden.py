@@ -13,10 +13,9 @@ The format, for readers in any language: lines of text,
 
 Keys. `operation` is the name in mhc.h. `dtype` is the type that streams are stored in, `layer_dtype` that of layer tensors;
 inputs are exactly representable in the type they have there. The fields of mhc_config stand under their own names,
-`preset` says where they came from (`none` if a case sets them itself). Tensors are named as the arguments in mhc.h; a
-boundary's results for layer l+1 start with next_, a chain's tensors with layer<l>_. `d_` is a gradient, given or expected.
-Where a struct inside the arguments has a field of a name that the arguments have too, its own name goes before it:
-parameters_norm_weight, d_parameters_bias.
+`preset` says where they came from (`none` if a case sets them itself). Tensors are named as the arguments of the operation
+and of its backward in mhc.h, with an underscore for a dot: x, parameters_bias, out_pre_mix, next_res_mix,
+d_parameters_projection. A chain's tensors of one layer start with layer<l>_.
 
 Outputs are the exact real values (to 32 bits) before they are rounded to their own type, but made from inputs that were rounded as
 mhc.h prescribes (x_next before the scan, h before its norm). A static case has no mix and no inv_rms.
@@ -116,8 +115,12 @@ def backward(pairs, root=None):
     total.backward()
 
 
-def parameter_gradients(p, prefix="d_"):
-    return {prefix + name: value.grad for name, value in p.named().items() if value.grad is not None}
+def prefixed(prefix, named):
+    return {prefix + name: value for name, value in named.items()}
+
+
+def gradients(prefix, named):
+    return {prefix + name: value.grad for name, value in named.items() if value.grad is not None}
 
 
 def start(name, operation, dtype=None, layer_dtype=None, preset=None, config=None, streams=None):
@@ -153,17 +156,16 @@ def save_coefficients(golden, rng, base, n, width, dtype, mode="mhc", static=Fal
     golden.tensor("x", x)
     p = rng.parameters(mix_count(mode, n), n, width, norm_weight)
     parameters = {} if mode == "residual" else {"bias": p.bias} if static else p.named()
-    golden.tensors(**parameters)
+    golden.tensors(**prefixed("parameters_", parameters))
     leaves(x, *parameters.values())
     pre, post, res, mix, inv_rms = static_coefficients(base, n, p, tokens) if static else base.coefficients(x, p)
-    golden.tensors(pre_mix=pre, post_mix=post, res_mix=res, mix=mix, inv_rms=inv_rms)
+    golden.tensors(out_pre_mix=pre, out_post_mix=post, out_res_mix=res, out_mix=mix, out_inv_rms=inv_rms)
     if mode == "residual":
         return golden
     d_pre, d_post, d_res = rng.normal(*pre.shape), rng.normal(*post.shape), rng.normal(*res.shape)
     golden.tensors(d_pre_mix=d_pre, d_post_mix=d_post, d_res_mix=d_res)
     backward([(pre, d_pre), (post, d_post), (res, d_res)])
-    gradients = {"d_" + name: value.grad for name, value in parameters.items()}
-    return golden.tensors(d_x=None if static else x.grad, **gradients)
+    return golden.tensors(d_x=None if static else x.grad, **gradients("d_parameters_", parameters))
 
 
 def coefficients_preset(name, rng, preset, dtype, n=4, norm_weight=False):
@@ -176,7 +178,7 @@ def coefficients_mode(name, rng, mode, n, static=False):
     base, config = MODES[mode]
     config = {**config, "is_static": int(static)}
     golden = start(name, "coefficients", "fp32", config=config, streams=n)
-    return save_coefficients(golden, rng, base, n, 7, "fp32", mode, static)
+    return save_coefficients(golden, rng, base, n, 5, "fp32", mode, static)
 
 
 for key, dtype in zip(PRESETS, ("fp32", "bf16", "fp32", "fp16", "fp32", "bf16")):
@@ -310,7 +312,7 @@ def boundary(name, rng, preset, dtype, layer_dtype=None, n=4, width=6, first=Fal
     if norm:
         inputs["norm_weight"] = exact(1 + 0.3 * rng.normal(width), "fp32")
     golden.tensors(**inputs)
-    golden.tensors(**{("parameters_" if key == "norm_weight" else "") + key: value for key, value in p.named().items()})
+    golden.tensors(**prefixed("parameters_", p.named()))
     leaves(*inputs.values(), *p.named().values())
 
     x_next = x if first else base.combine(x, inputs["f"], inputs["post_mix"], inputs["res_mix"])
@@ -337,8 +339,8 @@ def boundary(name, rng, preset, dtype, layer_dtype=None, n=4, width=6, first=Fal
     given = {key: rng.normal(*value.shape, dtype=kind) for key, (value, kind) in outputs.items()}
     golden.tensors(**given)
     backward([(value, given[key]) for key, (value, _) in outputs.items()])
-    golden.tensors(**{"d_" + key: value.grad for key, value in inputs.items()})
-    return golden.tensors(**parameter_gradients(p, "d_parameters_"))
+    golden.tensors(**gradients("d_", inputs))
+    return golden.tensors(**gradients("d_parameters_", p.named()))
 
 
 for key, dtype in zip(PRESETS, ("bf16", "bf16", "bf16", "fp32", "fp16", "fp32")):
@@ -481,7 +483,7 @@ def chain(name, rng, preset, dtype, layers=3, tokens=3, n=4, width=6):
 
     x, used, outputs = embedding.unsqueeze(1).expand(-1, n, -1), shifted, []
     for layer in range(layers):
-        golden.tensors(**{f"layer{layer}_{key}": value for key, value in p[layer].named().items()})
+        golden.tensors(**prefixed(f"layer{layer}_parameters_", p[layer].named()))
         leaves(*p[layer].named().values())
         pre_mix, post_mix, res_mix, _, _ = base.coefficients(x, p[layer])
         h = base.aggregate(x, pre_mix if used is None else used)
@@ -504,8 +506,8 @@ def chain(name, rng, preset, dtype, layers=3, tokens=3, n=4, width=6):
     golden.tensor("d_embedding", embedding.grad)
     for layer in range(layers):
         golden.tensor(f"layer{layer}_d_f", f[layer].grad)
-        golden.tensors(**parameter_gradients(p[layer], f"layer{layer}_d_"))
-    return golden.tensors(**parameter_gradients(end, "d_head_"))
+        golden.tensors(**gradients(f"layer{layer}_d_parameters_", p[layer].named()))
+    return golden.tensors(**gradients("head_d_", end.named()))
 
 
 def make(name):
