@@ -122,7 +122,8 @@ typedef struct mhc_tensor {
  * different contexts run concurrently. */
 typedef struct mhc_context mhc_context;
 
-/* Vector code of the CPU backend. COUNTING is plain code on one thread that also counts what it moves. */
+/* Vector code of the CPU backend. COUNTING is plain code on one thread that also counts what it moves.
+ * AVX512_BF16 rounds by an instruction that takes subnormal numbers, below 2^-126, to a bfloat16 zero. */
 typedef enum mhc_cpu_tier {
   MHC_CPU_TIER_AUTO = 0, /* the best one this CPU can run */
   MHC_CPU_TIER_PLAIN = 1,
@@ -564,7 +565,8 @@ typedef struct mhc_rmsnorm_backward_args {
 MHC_API mhc_status mhc_rmsnorm_backward(mhc_context* context, const mhc_rmsnorm_backward_args* args);
 
 /* E4M3 with one scale per tile: dst = round_to_nearest_even(src / scale), scale = max(amax of the tile, amax_floor) / 448.
- * ROW is 1x128 (activations), SQUARE is 128x128 (weights); the last tile of a row or column may be smaller. */
+ * 1x128 is for activations, 128x128 for weights; the last tile of a row or column may be smaller. The quotient is rounded
+ * once. Infinities and NaNs become NaN (0x7f) and do not count in amax. scale is never below 2^-126. */
 typedef enum mhc_fp8_tile { MHC_FP8_TILE_1X128 = 0, MHC_FP8_TILE_128X128 = 1 } mhc_fp8_tile;
 
 typedef struct mhc_fp8_quantize_args {

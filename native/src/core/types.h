@@ -13,6 +13,9 @@ struct bf16 {
 struct f16 {
   uint16_t bits;
 };
+struct e4m3 {
+  uint8_t bits;
+};
 
 enum class DType : uint8_t { F32, F16, BF16, E4M3, E8M0, I32 };
 
@@ -67,6 +70,32 @@ inline void from_float(float value, f16& out) {
     uint32_t rounded = magnitude + 0xfffu + ((magnitude >> 13) & 1u);
     out.bits = static_cast<uint16_t>(sign | ((rounded - 0x38000000u) >> 13));
   }
+}
+
+inline float to_float(e4m3 value) {
+  uint32_t sign = uint32_t{value.bits & 0x80u} << 24, magnitude = value.bits & 0x7fu;
+  if (magnitude == 0x7f) return float_of_bits(0x7fc00000u);
+  if (magnitude >= 8) return float_of_bits(sign | ((magnitude << 20) + (120u << 23)));
+  float subnormal = static_cast<float>(magnitude) * 0x1p-9f;
+  return sign ? -subnormal : subnormal;
+}
+
+// a / b in one rounding, for a magnitude of at most 448; infinity and NaN become NaN, 0x7f.
+inline e4m3 e4m3_of_quotient(float a, float b) {
+  // 53 bits hold the quotient apart from every midpoint of E4M3 (5 bits), whose product with b has 29.
+  double quotient = static_cast<double>(a) / static_cast<double>(b);
+  uint64_t bits;
+  std::memcpy(&bits, &quotient, sizeof bits);
+  uint64_t magnitude = bits & ~(uint64_t{1} << 63);
+  if (magnitude >= uint64_t{0x7ff} << 52) return {0x7f};
+  uint8_t sign = static_cast<uint8_t>(bits >> 56 & 0x80);
+  if (magnitude < uint64_t{1023 - 6} << 52) {  // below 2^-6 the result is subnormal: adding 2^43 rounds at 2^-9
+    double shifted = (quotient < 0 ? -quotient : quotient) + 0x1p43;
+    std::memcpy(&bits, &shifted, sizeof bits);
+    return {static_cast<uint8_t>(sign | (bits & 0xf))};
+  }
+  uint64_t rounded = magnitude + ((uint64_t{1} << 48) - 1) + (magnitude >> 49 & 1);
+  return {static_cast<uint8_t>(sign | ((rounded >> 49) - ((1023 - 7) << 3)))};
 }
 
 template <class T>

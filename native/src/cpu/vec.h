@@ -7,7 +7,9 @@
 //   load(p) load(p, n)     W elements of float, bf16 or f16; or the first n < W and zeros, reading nothing behind them
 //   store(p, v) store(p, v, n)
 //   stream(p, v)           store past the caches, for what is not read again soon
-//   load1(p) store1(p, s)  one float
+//   load1(p) store1(p, s)  one float, or one byte
+//   load(p) store_quotient(p, a, b, 1 / b)   of e4m3, and with n as above: a / b in one rounding, |a| <= 448 b or not
+//                          finite (which becomes NaN), b in [2^-62, 2^120]
 //   + - * / fma(a, b, c)   a * b + c
 //   min max abs sqrt round_even scale2(x, k)   x * 2^k for integral k in [-126, 127]; min and max return b if either is NaN
 //   select_less(a, b, yes, no)
@@ -46,6 +48,14 @@ inline void store_upto(T* p, F v, int64_t n) {
     store(p, v);
   } else {
     store(p, v, static_cast<int>(n));
+  }
+}
+
+inline void store_quotient_upto(e4m3* p, F a, F b, F inverse, int64_t n) {
+  if (n >= W) {
+    store_quotient(p, a, b, inverse);
+  } else {
+    store_quotient(p, a, b, inverse, static_cast<int>(n));
   }
 }
 

@@ -81,8 +81,14 @@ inline void stream_bits(void* p, __m128i v) {
 }
 inline void stream(bf16* p, F a) { stream_bits(p, narrow(a.v)); }
 inline void stream(f16* p, F a) { stream_bits(p, half_bits(a)); }
-inline float load1(const float* p) { return *p; }
-inline void store1(float* p, float s) { *p = s; }
+template <class T>
+inline T load1(const T* p) {
+  return *p;
+}
+template <class T>
+inline void store1(T* p, T s) {
+  *p = s;
+}
 
 inline F operator+(F a, F b) { return {_mm256_add_ps(a.v, b.v)}; }
 inline F operator-(F a, F b) { return {_mm256_sub_ps(a.v, b.v)}; }
@@ -113,6 +119,53 @@ inline float max_of(F a) {
   q = _mm_max_ps(q, _mm_movehl_ps(q, q));
   return _mm_cvtss_f32(_mm_max_ss(q, _mm_movehdup_ps(q)));
 }
+
+inline F from_e4m3(uint64_t bytes) {
+  __m256i bits = _mm256_cvtepu8_epi32(_mm_cvtsi64_si128(static_cast<long long>(bytes)));
+  __m256i magnitude = _mm256_and_si256(bits, _mm256_set1_epi32(0x7f));
+  __m256i normal = _mm256_add_epi32(_mm256_slli_epi32(magnitude, 20), _mm256_set1_epi32(120 << 23));
+  __m256 subnormal = _mm256_mul_ps(_mm256_cvtepi32_ps(magnitude), _mm256_set1_ps(0x1p-9f));
+  __m256i small = _mm256_cmpgt_epi32(_mm256_set1_epi32(8), magnitude);
+  __m256i nan = _mm256_cmpeq_epi32(magnitude, _mm256_set1_epi32(0x7f));
+  __m256i value = _mm256_blendv_epi8(normal, _mm256_castps_si256(subnormal), small);
+  value = _mm256_or_si256(value, _mm256_slli_epi32(_mm256_xor_si256(bits, magnitude), 24));
+  return {_mm256_castsi256_ps(_mm256_blendv_epi8(value, _mm256_set1_epi32(0x7fc00000), nan))};
+}
+inline F load(const e4m3* p, int n) {
+  uint64_t bytes = 0;
+  std::memcpy(&bytes, p, static_cast<size_t>(n));
+  return from_e4m3(bytes);
+}
+inline F load(const e4m3* p) { return load(p, 8); }
+
+inline uint64_t to_e4m3(F a, F b, F inverse) {
+  F dividend = abs(a), quotient = dividend * inverse;
+  quotient = fma(fma(zero() - quotient, b, dividend), inverse, quotient);
+  F rest = fma(zero() - quotient, b, dividend);
+  // Rounded to odd, so that the rounding below is the only one. Comparisons give 0 or -1.
+  __m256i bits = _mm256_castps_si256(quotient.v), one = _mm256_set1_epi32(1);
+  __m256i less = _mm256_castps_si256(_mm256_cmp_ps(rest.v, _mm256_setzero_ps(), _CMP_LT_OQ));
+  __m256i more = _mm256_castps_si256(_mm256_cmp_ps(rest.v, _mm256_setzero_ps(), _CMP_GT_OQ));
+  bits = _mm256_or_si256(_mm256_add_epi32(bits, less), _mm256_and_si256(_mm256_or_si256(less, more), one));
+
+  __m256i even = _mm256_and_si256(_mm256_srli_epi32(bits, 20), one);
+  __m256i up = _mm256_add_epi32(_mm256_add_epi32(bits, even), _mm256_set1_epi32(0x7ffff - (120 << 23)));
+  __m256i normal = _mm256_srli_epi32(up, 20);
+  __m256i shifted = _mm256_castps_si256(_mm256_add_ps(_mm256_castsi256_ps(bits), _mm256_set1_ps(0x1p14f)));
+  __m256i subnormal = _mm256_and_si256(shifted, _mm256_set1_epi32(0xf));  // 2^14 rounds at 2^-9
+  __m256i small = _mm256_cmpgt_epi32(_mm256_set1_epi32((127 - 6) << 23), bits);
+  __m256i none = _mm256_castps_si256(_mm256_cmp_ps(quotient.v, quotient.v, _CMP_UNORD_Q));
+  __m256i result = _mm256_blendv_epi8(normal, subnormal, small);
+  __m256i sign = _mm256_and_si256(_mm256_srli_epi32(_mm256_castps_si256(a.v), 24), _mm256_set1_epi32(0x80));
+  result = _mm256_blendv_epi8(_mm256_or_si256(result, sign), _mm256_set1_epi32(0x7f), none);
+  __m128i words = _mm_packus_epi32(_mm256_castsi256_si128(result), _mm256_extracti128_si256(result, 1));
+  return static_cast<uint64_t>(_mm_cvtsi128_si64(_mm_packus_epi16(words, words)));
+}
+inline void store_quotient(e4m3* p, F a, F b, F inverse, int n) {
+  uint64_t bytes = to_e4m3(a, b, inverse);
+  std::memcpy(p, &bytes, static_cast<size_t>(n));
+}
+inline void store_quotient(e4m3* p, F a, F b, F inverse) { store_quotient(p, a, b, inverse, 8); }
 
 template <class T>
 inline F rounded(F a);

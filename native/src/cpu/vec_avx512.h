@@ -64,8 +64,14 @@ inline void stream(T* p, F a) {
   store(bits, a);
   _mm256_stream_si256(reinterpret_cast<__m256i*>(p), *reinterpret_cast<const __m256i*>(bits));
 }
-inline float load1(const float* p) { return *p; }
-inline void store1(float* p, float s) { *p = s; }
+template <class T>
+inline T load1(const T* p) {
+  return *p;
+}
+template <class T>
+inline void store1(T* p, T s) {
+  *p = s;
+}
 
 inline F operator+(F a, F b) { return {_mm512_add_ps(a.v, b.v)}; }
 inline F operator-(F a, F b) { return {_mm512_sub_ps(a.v, b.v)}; }
@@ -87,7 +93,55 @@ inline float sum(F a) {
   q = _mm_add_ps(q, _mm_movehl_ps(q, q));
   return _mm_cvtss_f32(_mm_add_ss(q, _mm_movehdup_ps(q)));
 }
-inline float max_of(F a) { return _mm512_reduce_max_ps(a.v); }
+inline float max_of(F a) {
+  __m256 h = _mm256_max_ps(_mm512_castps512_ps256(a.v), _mm512_extractf32x8_ps(a.v, 1));
+  __m128 q = _mm_max_ps(_mm256_castps256_ps128(h), _mm256_extractf128_ps(h, 1));
+  q = _mm_max_ps(q, _mm_movehl_ps(q, q));
+  return _mm_cvtss_f32(_mm_max_ss(q, _mm_movehdup_ps(q)));
+}
+
+inline F from_e4m3(__m128i bytes) {
+  __m512i bits = _mm512_cvtepu8_epi32(bytes), magnitude = _mm512_and_si512(bits, _mm512_set1_epi32(0x7f));
+  __m512i normal = _mm512_add_epi32(_mm512_slli_epi32(magnitude, 20), _mm512_set1_epi32(120 << 23));
+  __m512 subnormal = _mm512_mul_ps(_mm512_cvtepi32_ps(magnitude), _mm512_set1_ps(0x1p-9f));
+  __mmask16 small = _mm512_cmplt_epi32_mask(magnitude, _mm512_set1_epi32(8));
+  __mmask16 nan = _mm512_cmpeq_epi32_mask(magnitude, _mm512_set1_epi32(0x7f));
+  __m512i value = _mm512_mask_mov_epi32(normal, small, _mm512_castps_si512(subnormal));
+  value = _mm512_or_si512(value, _mm512_slli_epi32(_mm512_xor_si512(bits, magnitude), 24));
+  return {_mm512_castsi512_ps(_mm512_mask_mov_epi32(value, nan, _mm512_set1_epi32(0x7fc00000)))};
+}
+inline F load(const e4m3* p) { return from_e4m3(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))); }
+inline F load(const e4m3* p, int n) { return from_e4m3(_mm_maskz_loadu_epi8(first(n), p)); }
+
+inline __m128i to_e4m3(F a, F b, F inverse) {
+  F dividend = abs(a), quotient = dividend * inverse;
+  quotient = fma(fma(zero() - quotient, b, dividend), inverse, quotient);
+  F rest = fma(zero() - quotient, b, dividend);
+  // Rounded to odd, so that the rounding below is the only one.
+  __m512i bits = _mm512_castps_si512(quotient.v), one = _mm512_set1_epi32(1);
+  __mmask16 less = _mm512_cmp_ps_mask(rest.v, _mm512_setzero_ps(), _CMP_LT_OQ);
+  __mmask16 more = _mm512_cmp_ps_mask(rest.v, _mm512_setzero_ps(), _CMP_GT_OQ);
+  bits = _mm512_mask_sub_epi32(bits, less, bits, one);
+  bits = _mm512_mask_or_epi32(bits, static_cast<__mmask16>(less | more), bits, one);
+
+  __m512i even = _mm512_and_si512(_mm512_srli_epi32(bits, 20), one);
+  __m512i up = _mm512_add_epi32(_mm512_add_epi32(bits, even), _mm512_set1_epi32(0x7ffff - (120 << 23)));
+  __m512i normal = _mm512_srli_epi32(up, 20);
+  __m512i shifted = _mm512_castps_si512(_mm512_add_ps(_mm512_castsi512_ps(bits), _mm512_set1_ps(0x1p14f)));
+  __m512i subnormal = _mm512_and_si512(shifted, _mm512_set1_epi32(0xf));  // 2^14 rounds at 2^-9
+  __mmask16 small = _mm512_cmplt_epi32_mask(bits, _mm512_set1_epi32((127 - 6) << 23));
+  __mmask16 none = _mm512_cmp_ps_mask(quotient.v, quotient.v, _CMP_UNORD_Q);
+  __m512i result = _mm512_mask_mov_epi32(normal, small, subnormal);
+  __m512i sign = _mm512_and_si512(_mm512_srli_epi32(_mm512_castps_si512(a.v), 24), _mm512_set1_epi32(0x80));
+  result = _mm512_mask_mov_epi32(_mm512_or_si512(result, sign), none, _mm512_set1_epi32(0x7f));
+  return _mm512_cvtepi32_epi8(result);
+}
+inline void store_quotient(e4m3* p, F a, F b, F inverse) {
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), to_e4m3(a, b, inverse));
+}
+inline void store_quotient(e4m3* p, F a, F b, F inverse, int n) {
+  _mm_mask_storeu_epi8(p, first(n), to_e4m3(a, b, inverse));
+}
 
 template <class T>
 inline F rounded(F a);

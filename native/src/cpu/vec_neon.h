@@ -69,8 +69,14 @@ template <class T>
 inline void stream(T* p, F a) {
   store(p, a);
 }
-inline float load1(const float* p) { return *p; }
-inline void store1(float* p, float s) { *p = s; }
+template <class T>
+inline T load1(const T* p) {
+  return *p;
+}
+template <class T>
+inline void store1(T* p, T s) {
+  *p = s;
+}
 
 inline F operator+(F a, F b) { return {vaddq_f32(a.v, b.v)}; }
 inline F operator-(F a, F b) { return {vsubq_f32(a.v, b.v)}; }
@@ -93,6 +99,43 @@ inline float sum(F a) {
   return vget_lane_f32(pair, 0) + vget_lane_f32(pair, 1);
 }
 inline float max_of(F a) { return vmaxvq_f32(a.v); }
+
+inline F load(const e4m3* p, int n) {
+  uint32_t bytes = 0;
+  std::memcpy(&bytes, p, static_cast<size_t>(n));
+  uint32x4_t bits = vmovl_u16(vget_low_u16(vmovl_u8(vcreate_u8(bytes))));
+  uint32x4_t magnitude = vandq_u32(bits, vdupq_n_u32(0x7f));
+  uint32x4_t normal = vaddq_u32(vshlq_n_u32(magnitude, 20), vdupq_n_u32(120u << 23));
+  float32x4_t subnormal = vmulq_f32(vcvtq_f32_u32(magnitude), vdupq_n_f32(0x1p-9f));
+  uint32x4_t value = vbslq_u32(vcltq_u32(magnitude, vdupq_n_u32(8)), vreinterpretq_u32_f32(subnormal), normal);
+  value = vorrq_u32(value, vshlq_n_u32(veorq_u32(bits, magnitude), 24));
+  uint32x4_t nan = vceqq_u32(magnitude, vdupq_n_u32(0x7f));
+  return {vreinterpretq_f32_u32(vbslq_u32(nan, vdupq_n_u32(0x7fc00000), value))};
+}
+inline F load(const e4m3* p) { return load(p, 4); }
+
+inline void store_quotient(e4m3* p, F a, F b, F inverse, int n) {
+  F dividend = abs(a), quotient = dividend * inverse;
+  quotient = fma(fma(zero() - quotient, b, dividend), inverse, quotient);
+  F rest = fma(zero() - quotient, b, dividend);
+  // Rounded to odd, so that the rounding below is the only one. Comparisons give 0 or -1.
+  uint32x4_t bits = vreinterpretq_u32_f32(quotient.v), one = vdupq_n_u32(1);
+  uint32x4_t less = vcltq_f32(rest.v, vdupq_n_f32(0)), more = vcgtq_f32(rest.v, vdupq_n_f32(0));
+  bits = vorrq_u32(vaddq_u32(bits, less), vandq_u32(vorrq_u32(less, more), one));
+
+  uint32x4_t even = vandq_u32(vshrq_n_u32(bits, 20), one);
+  uint32x4_t up = vsubq_u32(vaddq_u32(vaddq_u32(bits, even), vdupq_n_u32(0x7ffff)), vdupq_n_u32(120u << 23));
+  uint32x4_t normal = vshrq_n_u32(up, 20);
+  uint32x4_t shifted = vreinterpretq_u32_f32(vaddq_f32(vreinterpretq_f32_u32(bits), vdupq_n_f32(0x1p14f)));
+  uint32x4_t subnormal = vandq_u32(shifted, vdupq_n_u32(0xf));  // 2^14 rounds at 2^-9
+  uint32x4_t result = vbslq_u32(vcltq_u32(bits, vdupq_n_u32((127 - 6) << 23)), subnormal, normal);
+  uint32x4_t sign = vandq_u32(vshrq_n_u32(vreinterpretq_u32_f32(a.v), 24), vdupq_n_u32(0x80));
+  result = vbslq_u32(vceqq_f32(quotient.v, quotient.v), vorrq_u32(result, sign), vdupq_n_u32(0x7f));
+  uint16x4_t words = vmovn_u32(result);
+  uint32_t bytes = vget_lane_u32(vreinterpret_u32_u8(vmovn_u16(vcombine_u16(words, words))), 0);
+  std::memcpy(p, &bytes, static_cast<size_t>(n));
+}
+inline void store_quotient(e4m3* p, F a, F b, F inverse) { store_quotient(p, a, b, inverse, 4); }
 
 template <class T>
 inline F rounded(F a);

@@ -63,13 +63,19 @@ template <class T>
 inline void stream(T* p, const F& a) {
   store(p, a);
 }
-inline float load1(const float* p) {
+template <class T>
+inline T load1(const T* p) {
   count_read(p, sizeof *p);
   return *p;
 }
-inline void store1(float* p, float s) {
+template <class T>
+inline void store1(T* p, T s) {
   count_write(p, sizeof *p);
   *p = s;
+}
+inline void store_quotient(e4m3* p, const F& a, const F& b, const F&, int n = W) {
+  count_write(p, static_cast<size_t>(n));
+  for (int i = 0; i < n; ++i) p[i] = e4m3_of_quotient(a.v[i], b.v[i]);
 }
 
 inline F operator+(const F& a, const F& b) {
