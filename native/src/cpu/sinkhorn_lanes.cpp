@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: Apache-2.0
+// The iterates are kept as u[a] K[a][b] v[b]: K stays, a half-step renews one of the two vectors with n dot products and
+// n divisions. Index a is the one that the first half-step of an iteration sums over, b the one that the second sums over.
+//
+// Exactness of the start. Where sums are divided by themselves (no eps), exp(L) may be scaled along the direction that is
+// normalised first without changing anything: K is exp(L[a][b] - c[b]), c the maximum. In K each row is scaled to a
+// maximum of 1 as well, the scale rho[a] going where the alternation finds it: into u. So no sum can vanish: those of the
+// first half-step are at least 1, all later ones are between 1/n and n. An eps added to a sum or bounding it is absolute;
+// scaling the sum by exp(-c) scales that first eps by exp(-c) too, and from there on the matrix has its true size. There
+// a row or column that is below exp(-87) as a whole counts as zero, as it does in the formula computed in fp32.
+#include "cpu/sinkhorn_lanes.h"
+
+#include "cpu/repeat.h"
+
+namespace mhc::cpu::MHC_TIER {
+namespace {
+
+// What a config comes to.
+struct Plan {
+  int n, iterations;
+  int stride_a, stride_b;  // of the caller's matrix
+  bool rows_first;
+  int32_t start, eps_mode;
+  float eps;
+  int period;  // iterations after which u and v are multiplied into K, so that they stay far from overflow
+
+  Plan(const mhc_config& config, int size)
+      : n(size),
+        iterations(config.iterations),
+        rows_first(config.sinkhorn_order == MHC_SINKHORN_ROWS_FIRST),
+        start(config.sinkhorn_start),
+        eps_mode(config.sinkhorn_eps == 0.0f ? MHC_EPS_NONE : config.sinkhorn_eps_mode),
+        eps(config.sinkhorn_eps) {
+    stride_a = rows_first ? 1 : n;
+    stride_b = rows_first ? n : 1;
+    // The first half-step undoes these exactly.
+    bool row_scale_is_free = rows_first && eps_mode == MHC_EPS_NONE;
+    if (start == MHC_SINKHORN_EXP_MINUS_ROW_MAX && row_scale_is_free) start = MHC_SINKHORN_EXP;
+    if (start == MHC_SINKHORN_SOFTMAX_PLUS_EPS && row_scale_is_free && eps == 0.0f) start = MHC_SINKHORN_EXP;
+    int bits = 1;
+    while ((1 << bits) < n) ++bits;
+    period = 60 / bits;  // an iteration changes u and v by n at most where sums are not below 1/n
+  }
+
+  // Iterations after the first, in runs of one period.
+  int runs() const { return (iterations - 1 + period - 1) / period; }
+  int run_length(int run) const { return std::min(period, iterations - 1 - run * period); }
+};
+
+template <int N>
+struct Size {
+  int n_;
+  MHC_INLINE int n() const { return N == kAnyStreams ? n_ : N; }
+  MHC_INLINE int entries() const { return n() * n(); }
+  template <class Body>
+  MHC_INLINE void each(Body&& body) const {
+    repeat<N>(n_, body);
+  }
+  template <class Body>
+  MHC_INLINE void each2(Body&& body) const {
+    each([&](auto a) MHC_INLINE { each([&](auto b) MHC_INLINE { body(a, b); }); });
+  }
+};
+
+// sum of x[i * stride] * y[i], in two interleaved sums.
+template <int N>
+MHC_INLINE inline F dot(Size<N> size, const F* x, int stride, const F* y) {
+  F even = x[0] * y[0];
+  if (size.n() == 1) return even;
+  F odd = x[stride] * y[1];
+  if constexpr (N == kAnyStreams) {
+    int i = 2;
+    for (; i + 1 < size.n(); i += 2) {
+      even = fma(x[i * stride], y[i], even);
+      odd = fma(x[(i + 1) * stride], y[i + 1], odd);
+    }
+    if (i < size.n()) even = fma(x[i * stride], y[i], even);
+  } else {
+    repeat<N - 2>(0, [&](auto j) MHC_INLINE {
+      constexpr int i = j + 2;
+      F& part = i % 2 ? odd : even;
+      part = fma(x[i * stride], y[i], part);
+    });
+  }
+  return even + odd;
+}
+
+template <int N>
+MHC_INLINE inline F total(Size<N> size, const F* x, int stride) {
+  F sum = x[0];
+  size.each([&](auto i) MHC_INLINE {
+    if (i > 0) sum = sum + x[i * stride];
+  });
+  return sum;
+}
+
+template <int N>
+MHC_INLINE inline F maximum(Size<N> size, const F* x, int stride) {
+  F most = x[0];
+  size.each([&](auto i) MHC_INLINE { most = max(most, x[i * stride]); });
+  return max(set(-3e38f), most);  // finite, so that -infinity minus it stays -infinity
+}
+
+// factor over what a config makes of its sum: the factor of the next iterate. Bounded, so that in front of zeros it
+// cannot become infinite.
+template <int EpsMode>
+MHC_INLINE inline F renewed(F factor, F sum, F eps) {
+  if constexpr (EpsMode == MHC_EPS_NONE) return set(1.0f) / sum;
+  F divisor = EpsMode == MHC_EPS_ADD ? fma(factor, sum, eps) : max(eps, factor * sum);
+  return min(set(1e30f), factor / divisor);
+}
+
+// The same, and the derivative of its logarithm by that of factor, with dot product and matrix held.
+template <int EpsMode>
+MHC_INLINE inline F renewed(F factor, F sum, F eps, F* kept) {
+  if constexpr (EpsMode == MHC_EPS_ADD) *kept = eps / fma(factor, sum, eps);
+  if constexpr (EpsMode == MHC_EPS_CLAMP) *kept = select_less(factor * sum, eps, set(1.0f), zero());
+  return renewed<EpsMode>(factor, sum, eps);
+}
+
+// K becomes softmax of each row; row r's entries are at r * line + i * step.
+template <int N>
+MHC_INLINE inline void softmax_rows(Size<N> size, F* k, int line, int step) {
+  size.each([&](auto r) MHC_INLINE {
+    F* row = k + r * line;
+    F most = maximum(size, row, step);
+    size.each([&](auto i) MHC_INLINE { row[i * step] = exp(row[i * step] - most); });
+    F scale = set(1.0f) / total(size, row, step);
+    size.each([&](auto i) MHC_INLINE { row[i * step] = row[i * step] * scale; });
+  });
+}
+
+// From logits in K to K, u, v after the first half-step, or before it where softmax was not that half-step.
+// started_v says which.
+template <int N, int EpsMode>
+MHC_INLINE inline void start(const Plan& plan, Size<N> size, F* k, F* u, F* v) {
+  const int n = size.n();
+  const F eps = set(plan.eps), one = set(1.0f);
+  const int line = plan.rows_first ? 1 : n, step = plan.rows_first ? n : 1;
+  if (plan.start == MHC_SINKHORN_SOFTMAX_PLUS_EPS) {
+    softmax_rows(size, k, line, step);
+    size.each2([&](auto a, auto b) MHC_INLINE { k[a * n + b] = k[a * n + b] + eps; });
+    size.each([&](auto i) MHC_INLINE { u[i] = v[i] = one; });
+    if (plan.rows_first) return;
+    size.each([&](auto b) MHC_INLINE { v[b] = renewed<EpsMode>(one, total(size, k + b, n), eps); });
+    return;
+  }
+  if (plan.start == MHC_SINKHORN_EXP_MINUS_ROW_MAX) {
+    size.each([&](auto r) MHC_INLINE {
+      F* row = k + r * line;
+      F most = maximum(size, row, step);
+      size.each([&](auto i) MHC_INLINE { row[i * step] = row[i * step] - most; });
+    });
+  }
+  size.each([&](auto b) MHC_INLINE {
+    F c = maximum(size, k + b, n);
+    size.each([&](auto a) MHC_INLINE { k[a * n + b] = k[a * n + b] - c; });
+    v[b] = c;
+  });
+  size.each([&](auto a) MHC_INLINE {
+    F rho = maximum(size, k + a * n, 1);
+    size.each([&](auto b) MHC_INLINE { k[a * n + b] = exp(k[a * n + b] - rho); });
+    u[a] = exp(rho);
+  });
+  size.each([&](auto b) MHC_INLINE {
+    F sum = dot(size, k + b, n, u);
+    if constexpr (EpsMode == MHC_EPS_NONE) {
+      v[b] = one / sum;
+    } else {
+      F half = exp(v[b] * set(-0.5f));  // twice, so that the product of eps and exp(-c) is what overflows
+      v[b] = renewed<EpsMode>(one, sum, eps * half * half);
+    }
+  });
+}
+
+template <int N, int EpsMode>
+void forward(const Plan& plan, F* matrix, F* scratch) {
+  const Size<N> size{plan.n};
+  const int n = size.n();
+  const F eps = set(plan.eps);
+  F registers[N == kAnyStreams ? 1 : N * N];
+  F* const k = N == kAnyStreams ? scratch : registers;
+  F u[kRoom<N>], v[kRoom<N>];
+  size.each2([&](auto a, auto b) MHC_INLINE { k[a * n + b] = matrix[a * plan.stride_a + b * plan.stride_b]; });
+  start<N, EpsMode>(plan, size, k, u, v);
+  size.each([&](auto a) MHC_INLINE { u[a] = renewed<EpsMode>(u[a], dot(size, k + a * n, 1, v), eps); });
+  for (int run = 0; run < plan.runs(); ++run) {
+    if (run > 0) {
+      size.each2([&](auto a, auto b) MHC_INLINE { k[a * n + b] = k[a * n + b] * u[a] * v[b]; });
+      size.each([&](auto i) MHC_INLINE { u[i] = v[i] = set(1.0f); });
+    }
+    for (int left = plan.run_length(run); left > 0; --left) {
+      size.each([&](auto b) MHC_INLINE { v[b] = renewed<EpsMode>(v[b], dot(size, k + b, n, u), eps); });
+      size.each([&](auto a) MHC_INLINE { u[a] = renewed<EpsMode>(u[a], dot(size, k + a * n, 1, v), eps); });
+    }
+  }
+  size.each2([&](auto a, auto b) MHC_INLINE {
+    matrix[a * plan.stride_a + b * plan.stride_b] = k[a * n + b] * u[a] * v[b];
+  });
+}
+
+template <template <int, int> class Run, class... Args>
+void with_plan(const Plan& plan, Args... args) {
+  with_streams(plan.n, [&](auto streams) {
+    if (plan.eps_mode == MHC_EPS_NONE) return Run<streams, MHC_EPS_NONE>::run(plan, args...);
+    if (plan.eps_mode == MHC_EPS_ADD) return Run<streams, MHC_EPS_ADD>::run(plan, args...);
+    return Run<streams, MHC_EPS_CLAMP>::run(plan, args...);
+  });
+}
+
+template <int N, int EpsMode>
+struct Forward {
+  static void run(const Plan& plan, F* matrix, F* scratch) { forward<N, EpsMode>(plan, matrix, scratch); }
+};
+
+}  // namespace
+
+size_t sinkhorn_lanes_scratch(const mhc_config&, int n) { return static_cast<size_t>(n) * n; }
+
+void sinkhorn_lanes(const mhc_config& config, int n, F* matrix, F* scratch) {
+  with_plan<Forward>(Plan(config, n), matrix, scratch);
+}
+
+}  // namespace mhc::cpu::MHC_TIER
