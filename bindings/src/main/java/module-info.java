@@ -8,6 +8,8 @@
  */
 @SuppressWarnings("module") // dev.mhc is compiled after this module.
 module dev.mhc.bindings {
+    exports dev.mhc.bindings to
+            dev.mhc;
     exports dev.mhc.bindings.generated to
             dev.mhc;
 }

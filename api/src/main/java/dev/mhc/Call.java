@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.mhc;
+
+import dev.mhc.bindings.generated.mhc_h;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.util.Arrays;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * An operation's argument block in native memory, laid out once. A call checks its tensors and writes a pointer for
+ * each; nothing is allocated. Use:
+ *
+ * <pre>
+ *   call.begin();
+ *   try { call.put(...); ...; call.run(rows); } finally { call.end(); }
+ * </pre>
+ *
+ * <p>Between begin and end the device is locked, so that no tensor put here can be closed.
+ */
+final class Call {
+  private static final ValueLayout.OfLong POINTER = ValueLayout.JAVA_LONG;
+
+  private final Device device;
+  private final Operation operation;
+  private final MemorySegment block;
+  private final @Nullable Tensor[] held;
+  private int holds;
+  private final MemorySegment config;
+  private @Nullable HyperConnectionConfig configWritten;
+
+  Call(Device device, Operation operation) {
+    this(device, operation, 0, 40);
+  }
+
+  /** extra: bytes behind the block for an array that it points to. tensors: how many one call can have. */
+  Call(Device device, Operation operation, long extra, int tensors) {
+    this.device = device;
+    this.operation = operation;
+    held = new Tensor[tensors];
+    Arena arena = Arena.ofAuto();
+    block = arena.allocate(operation.layout.byteSize() + extra, 8);
+    block.set(POINTER, 0, operation.layout.byteSize()); // struct_size
+    config = arena.allocate(HyperConnectionConfig.NATIVE_BYTES, 8);
+  }
+
+  void begin() {
+    device.lock.lock();
+    holds = 0;
+    if (device.isClosed()) {
+      device.lock.unlock();
+      throw new IllegalStateException("device " + device.name() + " is closed");
+    }
+  }
+
+  void end() {
+    Arrays.fill(held, 0, holds, null);
+    device.lock.unlock();
+  }
+
+  /** Runs the operation. rows: for the event alone. */
+  void run(long rows) {
+    if (OperationEvent.wanted()) {
+      runRecorded(rows);
+    } else {
+      check(runOnce());
+    }
+  }
+
+  private int runOnce() {
+    int status = operation.function.call(device.handle(), block);
+    if (status == mhc_h.MHC_WORKSPACE_TOO_SMALL()) { // a larger shape than before; nothing has been done
+      device.reserveFor(operation, block);
+      status = operation.function.call(device.handle(), block);
+    }
+    return status;
+  }
+
+  private void runRecorded(long rows) {
+    var event = new OperationEvent();
+    event.begin();
+    int status = runOnce();
+    event.end();
+    if (event.shouldCommit()) {
+      event.operation = operation.symbol;
+      event.device = device.name();
+      event.rows = rows;
+      event.status = status;
+      event.commit();
+    }
+    check(status);
+  }
+
+  private void check(int status) {
+    if (status != mhc_h.MHC_OK()) {
+      throw Native.failure(status, operation.symbol, device.name());
+    }
+  }
+
+  // ------------------------------------------------------------------------------------------------ values
+
+  void put(long offset, int value) {
+    block.set(ValueLayout.JAVA_INT, offset, value);
+  }
+
+  void put(long offset, float value) {
+    block.set(ValueLayout.JAVA_FLOAT, offset, value);
+  }
+
+  /** A pointer into native memory that outlives the call. */
+  void put(long offset, MemorySegment pointer) {
+    block.set(POINTER, offset, pointer.address());
+  }
+
+  void clear(long offset) {
+    block.set(POINTER, offset, 0);
+  }
+
+  /** The part of the block from an offset. */
+  MemorySegment part(long offset) {
+    return block.asSlice(offset);
+  }
+
+  void config(long offset, HyperConnectionConfig value) {
+    if (value != configWritten) {
+      value.write(config);
+      configWritten = value;
+    }
+    put(offset, config);
+  }
+
+  // ------------------------------------------------------------------------------------------------ tensors
+
+  /**
+   * Checks a tensor and writes its pointer.
+   *
+   * @param offset of the pointer
+   * @param name of the argument in the Java method
+   * @param types element types, or-ed with the flags of {@link Types}
+   * @param shape the expected shape in words
+   * @param d0 the expected dimension, -1 for any
+   */
+  void put(long offset, String name, @Nullable Tensor tensor, int types, String shape, long d0) {
+    if (accept(offset, name, tensor, types, shape) && !(tensor.shape.length == 1 && fits(tensor, 0, d0))) {
+      throw wrongShape(name, tensor, shape, d0);
+    }
+  }
+
+  void put(long offset, String name, @Nullable Tensor tensor, int types, String shape, long d0, long d1) {
+    if (accept(offset, name, tensor, types, shape)
+        && !(tensor.shape.length == 2 && fits(tensor, 0, d0) && fits(tensor, 1, d1))) {
+      throw wrongShape(name, tensor, shape, d0, d1);
+    }
+  }
+
+  void put(long offset, String name, @Nullable Tensor tensor, int types, String shape, long d0, long d1, long d2) {
+    if (accept(offset, name, tensor, types, shape)
+        && !(tensor.shape.length == 3 && fits(tensor, 0, d0) && fits(tensor, 1, d1) && fits(tensor, 2, d2))) {
+      throw wrongShape(name, tensor, shape, d0, d1, d2);
+    }
+  }
+
+  void put(long offset, String name, @Nullable Tensor tensor, int types, String shape, long d0, long d1, long d2,
+      long d3) {
+    if (accept(offset, name, tensor, types, shape)
+        && !(tensor.shape.length == 4 && fits(tensor, 0, d0) && fits(tensor, 1, d1) && fits(tensor, 2, d2)
+            && fits(tensor, 3, d3))) {
+      throw wrongShape(name, tensor, shape, d0, d1, d2, d3);
+    }
+  }
+
+  private static boolean fits(Tensor tensor, int index, long expected) {
+    return expected < 0 || tensor.shape[index] == expected;
+  }
+
+  /** Everything but the shape; false if there is no tensor, and need not be. */
+  private boolean accept(long offset, String name, @Nullable Tensor tensor, int types, String shape) {
+    if (tensor == null) {
+      if ((types & Types.OPTIONAL) == 0) {
+        throw new IllegalArgumentException(name + " is null; expected a tensor " + shape);
+      }
+      block.set(POINTER, offset, 0);
+      return false;
+    }
+    tensor.requireUsable(name, device);
+    if ((tensor.type & types) == 0) {
+      throw new IllegalArgumentException(name + " is " + tensor + "; expected " + Types.names(types) + " elements");
+    }
+    if (!tensor.innerContiguous && (types & Types.ANY_STRIDES) == 0) {
+      throw new IllegalArgumentException(name + " is " + tensor + "; expected a last dimension with stride 1");
+    }
+    if ((types & Types.OUT) != 0 && !tensor.writable) {
+      throw new IllegalArgumentException(name + " is " + tensor + ", read-only; expected a tensor that can be written");
+    }
+    held[holds++] = tensor;
+    block.set(POINTER, offset, tensor.descriptorAddress);
+    return true;
+  }
+
+  private static IllegalArgumentException wrongShape(String name, Tensor tensor, String shape, long... expected) {
+    var text = new StringBuilder("[");
+    for (long dim : expected) {
+      text.append(text.length() > 1 ? ", " : "").append(dim < 0 ? "any" : String.valueOf(dim));
+    }
+    return new IllegalArgumentException(name + " is " + tensor + "; expected shape " + shape + " = " + text + "]");
+  }
+}

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.mhc;
+
+import org.jspecify.annotations.Nullable;
+
+/** Checks of arguments that are not an operation's tensors. Nothing is allocated unless a check fails. */
+final class Check {
+  private Check() {}
+
+  static <T> T given(String name, @Nullable T value, String expected) {
+    if (value == null) {
+      throw new IllegalArgumentException(name + " is null; expected " + expected);
+    }
+    return value;
+  }
+
+  static void range(String name, long value, long low, long high) {
+    if (value < low || value > high) {
+      throw new IllegalArgumentException(name + " is " + value + "; expected "
+          + (high == Long.MAX_VALUE ? "at least " + low : low + " to " + high));
+    }
+  }
+
+  /** Finite and at least zero. */
+  static void notNegative(String name, float value) {
+    if (!(value >= 0) || value == Float.POSITIVE_INFINITY) {
+      throw new IllegalArgumentException(name + " is " + value + "; expected a finite number, at least 0");
+    }
+  }
+
+  /** Finite and above zero. */
+  static void positive(String name, float value) {
+    if (!(value > 0) || value == Float.POSITIVE_INFINITY) {
+      throw new IllegalArgumentException(name + " is " + value + "; expected a finite number above 0");
+    }
+  }
+}

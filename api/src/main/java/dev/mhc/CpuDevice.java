@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.mhc;
+
+import dev.mhc.bindings.generated.mhc_context_options;
+import dev.mhc.bindings.generated.mhc_h;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+
+/** The CPU backend of libmhc. */
+final class CpuDevice extends Device {
+  private CpuDevice(MemorySegment handle) {
+    super(handle);
+  }
+
+  static CpuDevice create(CpuOptions options) {
+    Native.library();
+    try (Arena arena = Arena.ofConfined()) {
+      MemorySegment block = arena.allocate(mhc_context_options.layout());
+      mhc_context_options.struct_size(block, block.byteSize());
+      mhc_context_options.threads(block, options.threads());
+      mhc_context_options.cpu_tier(block, options.tier().ordinal());
+      MemorySegment result = arena.allocate(ValueLayout.ADDRESS);
+      Native.check(mhc_h.mhc_context_create(block, result), "mhc_context_create", null);
+      return new CpuDevice(result.get(ValueLayout.ADDRESS, 0));
+    }
+  }
+}

@@ -1,0 +1,274 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.mhc;
+
+import dev.mhc.bindings.generated.mhc_context_info;
+import dev.mhc.bindings.generated.mhc_h;
+import dev.mhc.bindings.generated.mhc_traffic;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.util.LinkedHashSet;
+import java.util.concurrent.locks.ReentrantLock;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Where operations run: native threads and workspace. Tensors and layers belong to one device; operands of an operation
+ * all belong to the same one.
+ *
+ * <p>Thread-safe. One operation runs at a time on a device; further callers wait for it. {@link #close()} waits too, and
+ * closes what was created on the device, the last first.
+ *
+ * {@snippet file="dev/mhc/examples/FirstLayer.java" region="device"}
+ */
+public abstract sealed class Device implements AutoCloseable permits CpuDevice {
+  /** Held while an operation's arguments are set and while it runs, and while anything of this device is closed. */
+  final ReentrantLock lock = new ReentrantLock();
+
+  private final Context context;
+  private final LinkedHashSet<Storage> storages = new LinkedHashSet<>();
+  private final @Nullable Call[] calls = new Call[Operation.values().length];
+  private final MemorySegment sizeResult = Arena.ofAuto().allocate(ValueLayout.JAVA_LONG);
+  private final DeviceType type;
+  private final int index;
+  private final int threads;
+  private final CpuTier tier;
+  private final String name;
+
+  /** Takes over a native context. */
+  Device(MemorySegment handle) {
+    context = new Context(handle);
+    try (Arena arena = Arena.ofConfined()) {
+      MemorySegment info = arena.allocate(mhc_context_info.layout());
+      mhc_context_info.struct_size(info, info.byteSize());
+      Native.check(mhc_h.mhc_context_get_info(handle, info), "mhc_context_get_info", null);
+      MemorySegment device = mhc_context_info.device(info);
+      type = DeviceType.of(dev.mhc.bindings.generated.mhc_device.device_type(device));
+      index = dev.mhc.bindings.generated.mhc_device.device_id(device);
+      threads = mhc_context_info.threads(info);
+      tier = CpuTier.of(mhc_context_info.cpu_tier(info));
+      name = mhc_context_info.name(info).getString(0);
+    } catch (RuntimeException e) {
+      context.destroy();
+      throw e;
+    }
+    Context watched = context;
+    Leaks.watch(this, "device " + name, () -> watched.closed);
+  }
+
+  /**
+   * The best device there is: at present the CPU, with all threads that the process may use.
+   *
+   * @throws NativeLibraryException if libmhc cannot be loaded
+   */
+  public static Device best() {
+    return cpu();
+  }
+
+  /**
+   * A CPU device with {@link CpuOptions#DEFAULT}.
+   *
+   * @throws NativeLibraryException if libmhc cannot be loaded
+   */
+  public static Device cpu() {
+    return cpu(CpuOptions.DEFAULT);
+  }
+
+  /**
+   * A CPU device.
+   *
+   * @param options threads and vector code
+   * @throws NativeLibraryException if libmhc cannot be loaded
+   * @throws MhcException if this CPU cannot run the tier asked for
+   */
+  public static Device cpu(CpuOptions options) {
+    return CpuDevice.create(Check.given("options", options, "a CpuOptions"));
+  }
+
+  /** What kind of device this is. */
+  public final DeviceType type() {
+    return type;
+  }
+
+  /** Which of the devices of its kind; 0 for the CPU. */
+  public final int index() {
+    return index;
+  }
+
+  /** The device in words. */
+  public final String name() {
+    return name;
+  }
+
+  /** Native threads that share an operation. */
+  public final int threads() {
+    return threads;
+  }
+
+  /** The vector code that runs, never {@link CpuTier#AUTO}. */
+  public final CpuTier tier() {
+    return tier;
+  }
+
+  /**
+   * Grows the workspace to at least this many bytes; it never shrinks. Operations do this by themselves when they meet
+   * a larger shape than before, so this only moves the cost to a better moment.
+   *
+   * @param bytes at least 0
+   * @throws MhcException if there is not so much memory
+   */
+  public final void reserve(long bytes) {
+    Check.range("bytes", bytes, 0, Long.MAX_VALUE);
+    lock.lock();
+    try {
+      Native.check(mhc_h.mhc_context_reserve(handle(), bytes), "mhc_context_reserve", name);
+    } finally {
+      lock.unlock();
+    }
+  }
+
+  /** Bytes of workspace at this moment. */
+  public final long workspace() {
+    lock.lock();
+    try (Arena arena = Arena.ofConfined()) {
+      MemorySegment info = arena.allocate(mhc_context_info.layout());
+      mhc_context_info.struct_size(info, info.byteSize());
+      Native.check(mhc_h.mhc_context_get_info(handle(), info), "mhc_context_get_info", name);
+      return mhc_context_info.workspace(info);
+    } finally {
+      lock.unlock();
+    }
+  }
+
+  /** Bytes of the tensors and layers that are open on this device, and of those exported that are still in use. */
+  public final long liveBytes() {
+    lock.lock();
+    try {
+      long bytes = 0;
+      for (Storage storage : storages) {
+        bytes += storage.ownedBytes();
+      }
+      return bytes;
+    } finally {
+      lock.unlock();
+    }
+  }
+
+  /**
+   * What the last operation moved; all zero unless the tier is {@link CpuTier#COUNTING}.
+   */
+  public final Traffic traffic() {
+    lock.lock();
+    try (Arena arena = Arena.ofConfined()) {
+      MemorySegment t = arena.allocate(mhc_traffic.layout());
+      mhc_traffic.struct_size(t, t.byteSize());
+      Native.check(mhc_h.mhc_context_get_traffic(handle(), t), "mhc_context_get_traffic", name);
+      return new Traffic(mhc_traffic.row_bytes_read(t), mhc_traffic.row_bytes_written(t),
+          mhc_traffic.coefficient_bytes_read(t), mhc_traffic.coefficient_bytes_written(t),
+          mhc_traffic.parameter_bytes_read(t), mhc_traffic.parameter_bytes_written(t), mhc_traffic.scratch_bytes(t));
+    } finally {
+      lock.unlock();
+    }
+  }
+
+  /**
+   * A new tensor of zeros in memory of its own, compact and row-major, aligned to 64 bytes.
+   *
+   * @param type of its elements
+   * @param shape its dimensions, each at least 0
+   */
+  public final Tensor tensor(DType type, long... shape) {
+    return Tensor.allocate(this, type, shape, true);
+  }
+
+  /** Whether {@link #close()} was called. */
+  public final boolean isClosed() {
+    return context.closed;
+  }
+
+  /** Closes everything that was created on this device, the last first, then the device. Does nothing when closed. */
+  @Override
+  public final void close() {
+    lock.lock();
+    try {
+      if (context.closed) {
+        return;
+      }
+      RuntimeException first = null;
+      for (Storage storage : storages.reversed().toArray(Storage[]::new)) {
+        try {
+          storage.close();
+        } catch (RuntimeException e) {
+          if (first == null) {
+            first = e;
+          }
+        }
+      }
+      if (first != null) {
+        throw first;
+      }
+      context.destroy();
+    } finally {
+      lock.unlock();
+    }
+  }
+
+  @Override
+  public final String toString() {
+    return name + (context.closed ? " (closed)" : "");
+  }
+
+  /** The native context. Call with the lock held. */
+  final MemorySegment handle() {
+    if (context.closed) {
+      throw new IllegalStateException("device " + name + " is closed");
+    }
+    return context.handle;
+  }
+
+  /** This device's argument block for an operation that no layer has prepared. Call with the lock held. */
+  final Call call(Operation operation) {
+    Call call = calls[operation.ordinal()];
+    if (call == null) {
+      call = new Call(this, operation);
+      calls[operation.ordinal()] = call;
+    }
+    return call;
+  }
+
+  /** Grows the workspace to what an operation needs with these arguments. Call with the lock held. */
+  final void reserveFor(Operation operation, MemorySegment arguments) {
+    Native.check(mhc_h.mhc_workspace_size(handle(), operation.number(), arguments, sizeResult), "mhc_workspace_size", name);
+    long bytes = sizeResult.get(ValueLayout.JAVA_LONG, 0);
+    Native.check(mhc_h.mhc_context_reserve(handle(), bytes), "mhc_context_reserve", name);
+  }
+
+  final void add(Storage storage) {
+    lock.lock();
+    try {
+      handle();
+      storages.add(storage);
+    } finally {
+      lock.unlock();
+    }
+  }
+
+  /** Call with the lock held. */
+  final void remove(Storage storage) {
+    storages.remove(storage);
+  }
+
+  /** The native context and whether it is destroyed: all that the leak report has to know. */
+  private static final class Context {
+    final MemorySegment handle;
+    volatile boolean closed;
+
+    Context(MemorySegment handle) {
+      this.handle = handle;
+    }
+
+    void destroy() {
+      Native.check(mhc_h.mhc_context_destroy(handle), "mhc_context_destroy", null);
+      closed = true;
+    }
+  }
+}

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.mhc.bindings;
+
+import java.util.List;
+
+/** libmhc could not be loaded: the message lists every place tried, what was wrong there, and the fix. */
+public final class LoadFailure extends RuntimeException {
+  private static final long serialVersionUID = 1L;
+
+  private final transient List<NativeLibrary.Attempt> attempts;
+  private final String fix;
+
+  LoadFailure(List<NativeLibrary.Attempt> attempts, String fix, Throwable cause) {
+    super(describe(attempts, fix), cause);
+    this.attempts = List.copyOf(attempts);
+    this.fix = fix;
+  }
+
+  /** The places tried, in order. */
+  public List<NativeLibrary.Attempt> attempts() {
+    return attempts;
+  }
+
+  /** What to do about it. */
+  public String fix() {
+    return fix;
+  }
+
+  private static String describe(List<NativeLibrary.Attempt> attempts, String fix) {
+    var text = new StringBuilder("the native library mhc could not be loaded. Tried:");
+    for (var attempt : attempts) {
+      text.append("\n  ").append(attempt);
+    }
+    return text.append("\nFix: ").append(fix).toString();
+  }
+}

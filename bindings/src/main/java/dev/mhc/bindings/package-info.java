@@ -1,0 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/** Finds and loads libmhc, and makes the restricted calls that the generated bindings do not make. */
+package dev.mhc.bindings;
