@@ -69,7 +69,7 @@ Array rounded(Type type, Array values) {
 
 double e4m3_value(uint8_t bits) {
   const int exponent = bits >> 3 & 15, mantissa = bits & 7;
-  if (exponent == 15 && mantissa == 7) return std::numeric_limits<double>::quiet_NaN();
+  if (exponent == 15 && mantissa == 7) return std::copysign(std::numeric_limits<double>::quiet_NaN(), bits & 128 ? -1.0 : 1.0);
   const double size = exponent == 0 ? std::ldexp(mantissa, -9) : std::ldexp(8 + mantissa, exponent - 10);
   return bits & 128 ? -size : size;
 }
@@ -77,10 +77,10 @@ double e4m3_value(uint8_t bits) {
 uint8_t e4m3_from(double value) {
   const uint8_t sign = std::signbit(value) ? 128 : 0;
   if (std::isnan(value)) return sign | 127;
-  const double size = std::min(std::fabs(std::isinf(value) ? 448 : nearest(kE4m3, value)), 448.0);
-  for (uint8_t bits = 0; bits < 127; ++bits)
-    if (e4m3_value(bits) == size) return sign | bits;
-  return sign | 127;
+  const double size = std::isinf(value) ? 448 : std::min(std::fabs(nearest(kE4m3, value)), 448.0);
+  if (size < 0x1p-6) return sign | (uint8_t)std::ldexp(size, 9);
+  const int exponent = std::ilogb(size);
+  return sign | (uint8_t)((exponent + 7) << 3) | (uint8_t)(std::ldexp(size, 3 - exponent) - 8);
 }
 
 Quantized fp8_quantize(const Array& src, int64_t rows, int64_t columns, int32_t tile, int32_t scale_rounding, double amax_floor) {
@@ -89,13 +89,15 @@ Quantized fp8_quantize(const Array& src, int64_t rows, int64_t columns, int32_t 
   for (int64_t r = 0; r < rows; ++r)
     for (int64_t c = 0; c < columns; ++c) {
       double& largest = amax[t.tile(r, c)];
-      largest = std::max(largest, std::fabs(src[r * columns + c]));
+      if (std::isfinite(src[r * columns + c])) largest = std::max(largest, std::fabs(src[r * columns + c]));
     }
   Quantized out;
   for (double a : amax) out.scale.push_back(scale_of(a, amax_floor, scale_rounding));
   for (int64_t r = 0; r < rows; ++r)
-    for (int64_t c = 0; c < columns; ++c)  // the quotient in float, as the hardware divides
-      out.dst.push_back(e4m3_from((float)src[r * columns + c] / (float)out.scale[t.tile(r, c)]));
+    for (int64_t c = 0; c < columns; ++c) {  // the real quotient: a double tells any two of these from a tie
+      const double value = src[r * columns + c];
+      out.dst.push_back(e4m3_from(std::isinf(value) ? NAN : value / out.scale[t.tile(r, c)]));
+    }
   return out;
 }
 

@@ -369,6 +369,10 @@ TEST(OracleNumbers, halfway_goes_to_even) {
   EXPECT_EQ(oracle::e4m3_from(1e9), oracle::e4m3_from(448));
 }
 
+TEST(OracleNumbers, e4m3_comes_back) {
+  for (int bits = 0; bits < 256; ++bits) EXPECT_EQ(oracle::e4m3_from(oracle::e4m3_value((uint8_t)bits)), bits);
+}
+
 TEST(OracleNumbers, doubly_stochastic_distance) {
   EXPECT_EQ(oracle::doubly_stochastic_distance({0.5, 0.5, 0.5, 0.5}, 1, 2), Array{0});
   EXPECT_EQ(oracle::doubly_stochastic_distance({1.5, -0.5, -0.5, 1.5}, 1, 2), Array{0.5});

@@ -135,7 +135,7 @@ mhc_status mhc::create_cpu_backend(const mhc_context_options& options, std::uniq
                 error.what());
   }
   if (options.workspace == 0) return MHC_OK;
-  mhc_status status = (*backend)->reserve(options.workspace);
-  if (status != MHC_OK) backend->reset();
-  return status;
+  if ((*backend)->reserve(options.workspace) == MHC_OK) return MHC_OK;
+  backend->reset();
+  return fail(MHC_OUT_OF_MEMORY, "%s: options.workspace is %zu; there is no memory for that", kName, options.workspace);
 }
