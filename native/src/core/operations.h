@@ -32,6 +32,9 @@
 
 namespace mhc {
 
+// What an FP8 tile's amax is at least, where the caller does not say.
+constexpr float kFp8AmaxFloor = 1e-4f;
+
 struct ParameterViews {
   View projection, scale, bias, norm_weight;
 };

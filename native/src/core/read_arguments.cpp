@@ -473,7 +473,7 @@ void read_arguments(Arguments& a, const mhc_fp8_quantize_args& args, Fp8Quantize
   a.number("amax_floor", args.amax_floor, 0.0f, false);
   p->tile = args.tile;
   p->scale_rounding = args.scale_rounding;
-  p->amax_floor = args.amax_floor > 0 ? args.amax_floor : 1e-4f;
+  p->amax_floor = args.amax_floor > 0 ? args.amax_floor : kFp8AmaxFloor;
   p->src = a.in("src", args.src, {rows, columns}, Types::Row);
   p->dst = a.out("dst", args.dst, {rows, columns}, Types::E4M3);
   Types types = args.scale_rounding == MHC_FP8_SCALE_POWER_OF_TWO ? Types::Scale : Types::F32;

@@ -6,7 +6,8 @@
 //   zero() set(s)          the same value in every lane
 //   load(p) load(p, n)     W elements of float, bf16 or f16; or the first n < W and zeros, reading nothing behind them
 //   store(p, v) store(p, v, n)
-//   stream(p, v)           store past the caches, for what is not read again soon
+//   stream(p, v)           store past the caches, for what is not read again soon; stream_fence() before others read it
+//   prefetch(p)            brings the line of p to the second-level cache
 //   load1(p) store1(p, s)  one float, or one byte
 //   load(p) store_quotient(p, a, b, 1 / b)   of e4m3, and with n as above: a / b in one rounding, |a| <= 448 b or not
 //                          finite (which becomes NaN), b in [2^-62, 2^120]
@@ -15,6 +16,7 @@
 //   select_less(a, b, yes, no)
 //   sum(v) max_of(v)       over the lanes, in a fixed order
 //   rounded<T>(v)          to storage type T and back
+//   pack<T>(v)             W elements as they are stored, for store(p, packed), stream(p, packed) and unpack(packed)
 //   kTokens x kOutputs     accumulators that a product may keep in registers, beside its operands
 //
 // Loads and stores have to go through these words, so that the counting tier sees them.

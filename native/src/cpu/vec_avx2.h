@@ -81,6 +81,8 @@ inline void stream_bits(void* p, __m128i v) {
 }
 inline void stream(bf16* p, F a) { stream_bits(p, narrow(a.v)); }
 inline void stream(f16* p, F a) { stream_bits(p, half_bits(a)); }
+inline void stream_fence() { _mm_sfence(); }
+inline void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T1); }
 template <class T>
 inline T load1(const T* p) {
   return *p;
@@ -168,18 +170,44 @@ inline void store_quotient(e4m3* p, F a, F b, F inverse, int n) {
 inline void store_quotient(e4m3* p, F a, F b, F inverse) { store_quotient(p, a, b, inverse, 8); }
 
 template <class T>
-inline F rounded(F a);
+struct Packed {
+  __m128i v;
+};
 template <>
-inline F rounded<float>(F a) {
-  return a;
+struct Packed<float> {
+  __m256 v;
+};
+template <class T>
+inline Packed<T> pack(F a);
+template <>
+inline Packed<float> pack<float>(F a) {
+  return {a.v};
 }
 template <>
-inline F rounded<bf16>(F a) {
-  return {widen(narrow(a.v))};
+inline Packed<bf16> pack<bf16>(F a) {
+  return {narrow(a.v)};
 }
 template <>
-inline F rounded<f16>(F a) {
-  return {_mm256_cvtph_ps(half_bits(a))};
+inline Packed<f16> pack<f16>(F a) {
+  return {half_bits(a)};
+}
+inline F unpack(Packed<float> a) { return {a.v}; }
+inline F unpack(Packed<bf16> a) { return {widen(a.v)}; }
+inline F unpack(Packed<f16> a) { return {_mm256_cvtph_ps(a.v)}; }
+inline void store(float* p, Packed<float> a) { _mm256_storeu_ps(p, a.v); }
+inline void stream(float* p, Packed<float> a) { stream(p, F{a.v}); }
+template <class T>
+inline void store(T* p, Packed<T> a) {
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), a.v);
+}
+template <class T>
+inline void stream(T* p, Packed<T> a) {
+  stream_bits(p, a.v);
+}
+
+template <class T>
+inline F rounded(F a) {
+  return unpack(pack<T>(a));
 }
 
 }  // namespace mhc::cpu::MHC_TIER

@@ -57,13 +57,17 @@ inline void stream(float* p, F a) {
     store(p, a);
   }
 }
-template <class T>
-inline void stream(T* p, F a) {
-  if (reinterpret_cast<uintptr_t>(p) % 32 != 0) return store(p, a);
-  alignas(32) T bits[W];
-  store(bits, a);
-  _mm256_stream_si256(reinterpret_cast<__m256i*>(p), *reinterpret_cast<const __m256i*>(bits));
+inline void stream_bits(void* p, __m256i v) {
+  if (reinterpret_cast<uintptr_t>(p) % 32 == 0) {
+    _mm256_stream_si256(static_cast<__m256i*>(p), v);
+  } else {
+    _mm256_storeu_si256(static_cast<__m256i*>(p), v);
+  }
 }
+inline void stream(bf16* p, F a) { stream_bits(p, narrow(a.v)); }
+inline void stream(f16* p, F a) { stream_bits(p, half_bits(a)); }
+inline void stream_fence() { _mm_sfence(); }
+inline void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T1); }
 template <class T>
 inline T load1(const T* p) {
   return *p;
@@ -144,18 +148,44 @@ inline void store_quotient(e4m3* p, F a, F b, F inverse, int n) {
 }
 
 template <class T>
-inline F rounded(F a);
+struct Packed {
+  __m256i v;
+};
 template <>
-inline F rounded<float>(F a) {
-  return a;
+struct Packed<float> {
+  __m512 v;
+};
+template <class T>
+inline Packed<T> pack(F a);
+template <>
+inline Packed<float> pack<float>(F a) {
+  return {a.v};
 }
 template <>
-inline F rounded<bf16>(F a) {
-  return {widen(narrow(a.v))};
+inline Packed<bf16> pack<bf16>(F a) {
+  return {narrow(a.v)};
 }
 template <>
-inline F rounded<f16>(F a) {
-  return {_mm512_cvtph_ps(half_bits(a))};
+inline Packed<f16> pack<f16>(F a) {
+  return {half_bits(a)};
+}
+inline F unpack(Packed<float> a) { return {a.v}; }
+inline F unpack(Packed<bf16> a) { return {widen(a.v)}; }
+inline F unpack(Packed<f16> a) { return {_mm512_cvtph_ps(a.v)}; }
+inline void store(float* p, Packed<float> a) { _mm512_storeu_ps(p, a.v); }
+inline void stream(float* p, Packed<float> a) { stream(p, F{a.v}); }
+template <class T>
+inline void store(T* p, Packed<T> a) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), a.v);
+}
+template <class T>
+inline void stream(T* p, Packed<T> a) {
+  stream_bits(p, a.v);
+}
+
+template <class T>
+inline F rounded(F a) {
+  return unpack(pack<T>(a));
 }
 
 }  // namespace mhc::cpu::MHC_TIER

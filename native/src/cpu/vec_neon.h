@@ -69,6 +69,8 @@ template <class T>
 inline void stream(T* p, F a) {
   store(p, a);
 }
+inline void stream_fence() {}
+inline void prefetch(const void* p) { __builtin_prefetch(p, 0, 2); }
 template <class T>
 inline T load1(const T* p) {
   return *p;
@@ -138,18 +140,43 @@ inline void store_quotient(e4m3* p, F a, F b, F inverse, int n) {
 inline void store_quotient(e4m3* p, F a, F b, F inverse) { store_quotient(p, a, b, inverse, 4); }
 
 template <class T>
-inline F rounded(F a);
+struct Packed {
+  uint16x4_t v;
+};
 template <>
-inline F rounded<float>(F a) {
-  return a;
+struct Packed<float> {
+  float32x4_t v;
+};
+template <class T>
+inline Packed<T> pack(F a);
+template <>
+inline Packed<float> pack<float>(F a) {
+  return {a.v};
 }
 template <>
-inline F rounded<bf16>(F a) {
-  return {widen(narrow(a.v))};
+inline Packed<bf16> pack<bf16>(F a) {
+  return {narrow(a.v)};
 }
 template <>
-inline F rounded<f16>(F a) {
-  return {from_half(half_bits(a.v))};
+inline Packed<f16> pack<f16>(F a) {
+  return {half_bits(a.v)};
+}
+inline F unpack(Packed<float> a) { return {a.v}; }
+inline F unpack(Packed<bf16> a) { return {widen(a.v)}; }
+inline F unpack(Packed<f16> a) { return {from_half(a.v)}; }
+inline void store(float* p, Packed<float> a) { vst1q_f32(p, a.v); }
+template <class T>
+inline void store(T* p, Packed<T> a) {
+  vst1_u16(&p->bits, a.v);
+}
+template <class T>
+inline void stream(T* p, Packed<T> a) {
+  store(p, a);
+}
+
+template <class T>
+inline F rounded(F a) {
+  return unpack(pack<T>(a));
 }
 
 }  // namespace mhc::cpu::MHC_TIER

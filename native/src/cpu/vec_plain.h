@@ -63,6 +63,8 @@ template <class T>
 inline void stream(T* p, const F& a) {
   store(p, a);
 }
+inline void stream_fence() {}
+inline void prefetch(const void* p) { __builtin_prefetch(p, 0, 2); }
 template <class T>
 inline T load1(const T* p) {
   count_read(p, sizeof *p);
@@ -126,12 +128,32 @@ inline float max_of(const F& a) {
   return m;
 }
 template <class T>
+struct Packed {
+  T v[W];
+};
+template <class T>
+inline Packed<T> pack(const F& a) {
+  Packed<T> r;
+  for (int i = 0; i < W; ++i) from_float(a.v[i], r.v[i]);
+  return r;
+}
+template <class T>
+inline F unpack(const Packed<T>& a) {
+  return each([&](int i) { return to_float(a.v[i]); });
+}
+template <class T>
+inline void store(T* p, const Packed<T>& a) {
+  count_write(p, sizeof a);
+  for (int i = 0; i < W; ++i) p[i] = a.v[i];
+}
+template <class T>
+inline void stream(T* p, const Packed<T>& a) {
+  store(p, a);
+}
+
+template <class T>
 inline F rounded(const F& a) {
-  return each([&](int i) {
-    T t;
-    from_float(a.v[i], t);
-    return to_float(t);
-  });
+  return unpack(pack<T>(a));
 }
 
 }  // namespace mhc::cpu::MHC_TIER

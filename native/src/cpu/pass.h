@@ -1,0 +1,313 @@
+// SPDX-License-Identifier: Apache-2.0
+// The pieces of a pass over a block of tokens, whose rows stay in scratch from the first piece to the last:
+//   enter   x (and post with f) into scratch, x_next out to memory, sums of squares on the way
+//   mix     x . projection^T / r for the block
+//   settle  coefficients from mix, W tokens at a time
+//   leave   h from scratch, then RMSNorm and FP8
+// coefficients, boundary and recompute are made of them, and so give the same bits.
+#pragma once
+
+#include "cpu/activate.h"
+#include "cpu/fp8.h"
+#include "cpu/post.h"
+#include "cpu/pre.h"
+#include "cpu/project.h"
+#include "cpu/rms.h"
+#include "cpu/rmsnorm.h"
+
+namespace mhc::cpu::MHC_TIER {
+
+constexpr int64_t kScratchBytes = 192 << 10;  // of rows in a block: with their neighbours prefetched they fit a 1 MiB L2
+constexpr int64_t kMaxBlock = 32;
+
+inline bool has_product(const mhc_config& config) { return config.mode != MHC_MODE_RESIDUAL && !config.is_static; }
+
+// Tokens of a block: as many rows as scratch holds, fewer where the threads would not all have work.
+inline int64_t block_of(const Sizes& sizes, size_t element, int threads) {
+  int64_t row = sizes.streams * sizes.width * static_cast<int64_t>(element);
+  int64_t fit = std::clamp<int64_t>(kScratchBytes / row, kTokens, kMaxBlock) / kTokens * kTokens;
+  int64_t share = (sizes.tokens + threads - 1) / threads;
+  return std::min(fit, std::max<int64_t>(kTokens, (share + kTokens - 1) / kTokens * kTokens));
+}
+
+// One thread's scratch, in the order of its fields.
+template <class X>
+struct PassScratch {
+  Rows<X> rows;
+  F* sums;             // [block][m]
+  F* lanes;            // mix, pre, post, res of W tokens
+  F* activation;
+  float* mix;          // [block][m]
+  float* inv_rms;      // [block]
+  float* pre;          // [block][n], what h uses
+  char* layer_row;     // one row of h, one of y
+  size_t layer_row_bytes;
+
+  static size_t lanes_of(const Sizes& s) {
+    return static_cast<size_t>(s.mix_count + 2 * s.streams + s.streams * s.streams);
+  }
+
+  // With base nullptr only the size is worked out.
+  size_t lay_out(char* base, const Sizes& s, const mhc_config& config, int64_t block) {
+    size_t used = 0;
+    auto take = [&](size_t bytes) {
+      char* at = base ? base + used : nullptr;
+      used += (bytes + 63) / 64 * 64;
+      return at;
+    };
+    int64_t pitch = Rows<X>::pitch_of(s.width);
+    size_t m = static_cast<size_t>(s.mix_count), b = static_cast<size_t>(block), n = static_cast<size_t>(s.streams);
+    rows = {reinterpret_cast<X*>(take(b * n * static_cast<size_t>(pitch) * sizeof(X))), s.streams, s.width, pitch};
+    sums = reinterpret_cast<F*>(take(b * m * sizeof(F)));
+    lanes = reinterpret_cast<F*>(take(lanes_of(s) * sizeof(F)));
+    activation = reinterpret_cast<F*>(take(activate_scratch(config) * sizeof(F)));
+    mix = reinterpret_cast<float*>(take(b * m * sizeof(float)));
+    inv_rms = reinterpret_cast<float*>(take(b * sizeof(float)));
+    pre = reinterpret_cast<float*>(take(b * n * sizeof(float)));
+    layer_row_bytes = static_cast<size_t>(pitch) * sizeof(float);
+    layer_row = take(2 * layer_row_bytes);
+    return used;
+  }
+};
+
+// The projection a pass multiplies by: the caller's, or with norm_weight a folded copy in shared workspace.
+struct Projection {
+  const float* data = nullptr;
+  int64_t step = 0;
+};
+
+inline size_t projection_space(const ParameterViews& parameters, const Sizes& s) {
+  return parameters.norm_weight ? static_cast<size_t>(s.mix_count * s.streams * s.width) * sizeof(float) : 0;
+}
+
+inline Projection fold_projection(const ParameterViews& parameters, const Sizes& s, const Job& job) {
+  const View& projection = parameters.projection;
+  if (!projection) return {};
+  if (!parameters.norm_weight) return {projection.at<float>(), projection.stride[0]};
+  int64_t row = s.streams * s.width;
+  float* folded = reinterpret_cast<float*>(job.shared);
+  job.pool.parallel(s.mix_count, [&](int, int64_t o) {
+    for (int64_t c = 0; c < row; c += W) {
+      F value = load_upto(projection.at<float>(o) + c, row - c) *
+                load_upto(parameters.norm_weight.at<float>() + c, row - c);
+      store_upto(folded + o * row + c, value, row - c);
+    }
+  });
+  return {folded, row};
+}
+
+// Scale and bias, gathered once a call; the widest mix there is has 16*16 + 2*16 rows.
+struct Affine {
+  float scale[3];
+  float bias[288];
+
+  void load(const ParameterViews& parameters, int64_t mix_count) {
+    if (parameters.scale) {
+      for (int k = 0; k < 3; ++k) scale[k] = load1(parameters.scale.at<float>(k));
+    }
+    if (parameters.bias) {
+      for (int64_t k = 0; k < mix_count; ++k) bias[k] = load1(parameters.bias.at<float>(k));
+    }
+  }
+};
+
+// Where a row comes from: x, and with f a post.
+struct Entry {
+  View x, f, post_mix, res_mix;
+  int32_t orientation;
+  View x_next;      // optional
+  bool past_caches; // x_next is too large to be found there again
+};
+
+enum class XNext { None, Stored, Streamed };
+
+// Takes one token's residual to rows slot; its sum of squares comes back. x_token is its index in entry.x.
+template <class X, class H, int N, bool kPost, XNext kNext>
+float enter_row(const Entry& entry, int64_t x_token, int64_t token, const Rows<X>& rows, int64_t slot) {
+  const int n = N == kAnyStreams ? rows.streams : N;
+  constexpr int kStreams = N == kAnyStreams ? kMaxStreams : N;
+  PostMix mix;
+  if constexpr (kPost) mix.load(entry.post_mix, entry.res_mix, entry.orientation, token, n);
+  const X* in[kStreams];
+  X *row[kStreams], *out[kStreams];
+  F squares[kStreams];
+  for (int i = 0; i < n; ++i) {
+    in[i] = entry.x.at<X>(x_token, i);
+    row[i] = rows.at(slot, i);
+    out[i] = kNext == XNext::None ? nullptr : entry.x_next.at<X>(token, i);
+    squares[i] = zero();
+  }
+  const H* f = kPost ? entry.f.at<H>(token) : nullptr;
+  auto step = [&](int64_t c, auto load_at, auto store_at) {
+    F x[kStreams], layer = zero();
+    for (int i = 0; i < n; ++i) x[i] = load_at(in[i] + c);
+    if constexpr (kPost) layer = load_at(f + c);
+    for (int o = 0; o < n; ++o) {
+      Packed<X> packed = pack<X>(kPost ? post_value<N>(mix, o, x, layer, n) : x[o]);
+      F next = unpack(packed);
+      squares[o] = fma(next, next, squares[o]);
+      store(row[o] + c, packed);
+      if constexpr (kNext != XNext::None) store_at(out[o] + c, packed, next);
+    }
+  };
+  int64_t c = 0;
+  for (; c + W <= rows.width; c += W) {
+    step(c, [](const auto* p) { return load(p); }, [](X* p, Packed<X> packed, F) {
+      if constexpr (kNext == XNext::Streamed) {
+        stream(p, packed);
+      } else {
+        store(p, packed);
+      }
+    });
+  }
+  if (int left = static_cast<int>(rows.width - c); left > 0) {
+    step(c, [&](const auto* p) { return load(p, left); }, [&](X* p, Packed<X>, F next) { store(p, next, left); });
+  }
+  F total = squares[0];
+  for (int i = 1; i < n; ++i) total = total + squares[i];
+  return sum(total);
+}
+
+template <class X, class H, int N>
+float enter(const Entry& entry, int64_t x_token, int64_t token, const Rows<X>& rows, int64_t slot) {
+  auto go = [&](auto post, auto next) {
+    return enter_row<X, H, N, decltype(post)::value, decltype(next)::value>(entry, x_token, token, rows, slot);
+  };
+  auto with_next = [&](auto post) {
+    if (!entry.x_next) return go(post, std::integral_constant<XNext, XNext::None>{});
+    if (!entry.past_caches) return go(post, std::integral_constant<XNext, XNext::Stored>{});
+    return go(post, std::integral_constant<XNext, XNext::Streamed>{});
+  };
+  return entry.f ? with_next(std::true_type{}) : with_next(std::false_type{});
+}
+
+// mix[t][m] = x . projection^T * inv_rms[t] for the block.
+template <class X>
+void make_mix(PassScratch<X>& s, int64_t tokens, const Projection& projection, int64_t m, Prefetch* next) {
+  project(s.rows, tokens, projection.data, projection.step, m, s.sums, next);
+  for (int64_t t = 0; t < tokens; ++t) {
+    for (int64_t o = 0; o < m; ++o) s.mix[t * m + o] = sum(s.sums[t * m + o]) * s.inv_rms[t];
+  }
+}
+
+// out of the block's tokens first ... first + tokens - 1; pre_mix stays in scratch too.
+template <class X>
+void settle(PassScratch<X>& s, const mhc_config& config, const Sizes& sizes, const Affine& affine,
+            const CoefficientViews& out, int64_t first, int64_t tokens) {
+  int n = sizes.streams;
+  int64_t m = sizes.mix_count;
+  F *mix = s.lanes, *pre = mix + m, *post = pre + n, *res = post + n;
+  for (int64_t base = 0; base < tokens; base += W) {
+    int count = static_cast<int>(std::min<int64_t>(W, tokens - base));
+    if (has_product(config)) {
+      float lane[W] = {};
+      for (int64_t o = 0; o < m; ++o) {
+        for (int t = 0; t < count; ++t) lane[t] = s.mix[(base + t) * m + o];
+        mix[o] = load(lane);
+      }
+    }
+    activate(config, affine.scale, affine.bias, mix, pre, post, res, s.activation);
+    auto write = [&](const F* vectors, int rows, auto place) {
+      for (int k = 0; k < rows; ++k) {
+        float lane[W];
+        store(lane, vectors[k]);
+        for (int t = 0; t < count; ++t) place(base + t, k, lane[t]);
+      }
+    };
+    write(pre, n, [&](int64_t t, int k, float value) {
+      s.pre[t * n + k] = value;
+      store1(out.pre_mix.at<float>(first + t, k), value);
+    });
+    write(post, n, [&](int64_t t, int k, float value) { store1(out.post_mix.at<float>(first + t, k), value); });
+    write(res, n * n, [&](int64_t t, int k, float value) {
+      store1(out.res_mix.at<float>(first + t, k / n, k % n), value);
+    });
+  }
+  for (int64_t t = 0; t < tokens; ++t) {
+    if (out.inv_rms) store1(out.inv_rms.at<float>(first + t), s.inv_rms[t]);
+    if (out.mix) {
+      for (int64_t o = 0; o < m; ++o) store1(out.mix.at<float>(first + t, o), s.mix[t * m + o]);
+    }
+  }
+}
+
+// What becomes of h.
+struct Exit {
+  View h, norm_weight, y, h_fp8, h_scale;
+  float norm_eps;
+  int32_t fp8_scale_rounding;
+};
+
+template <class X, class H, int N>
+void leave(const Exit& exit, const PassScratch<X>& s, int64_t slot, int64_t token) {
+  int n = N == kAnyStreams ? s.rows.streams : N;
+  const float* pre = s.pre + slot * n;
+  int64_t width = s.rows.width;
+  H* h = reinterpret_cast<H*>(s.layer_row);
+  bool more = exit.y || exit.h_fp8;  // h is read again, from scratch
+  H* out = exit.h ? exit.h.at<H>(token) : nullptr;
+  auto step = [&](int64_t c, int64_t left) {
+    F x[N == kAnyStreams ? kMaxStreams : N];
+    for (int i = 0; i < n; ++i) x[i] = load_upto(s.rows.at(slot, i) + c, left);
+    F value = pre_value<N>(pre, x, n);
+    if (out) store_upto(out + c, value, left);
+    if (more) store(h + c, value);
+  };
+  int64_t c = 0;
+  for (; c + W <= width; c += W) step(c, W);
+  if (c < width) step(c, width - c);
+  if (!more) return;
+  const H* result = h;
+  if (exit.norm_weight) {
+    H* y = exit.h_fp8 || !exit.y ? reinterpret_cast<H*>(s.layer_row + s.layer_row_bytes) : exit.y.at<H>(token);
+    rmsnorm_row(h, exit.norm_weight.at<float>(), exit.norm_eps, y, width);
+    if (exit.y && exit.h_fp8) {
+      for (int64_t k = 0; k < width; k += W) {
+        store_upto(exit.y.at<H>(token) + k, load_upto(y + k, width - k), width - k);
+      }
+    }
+    result = y;
+  }
+  if (exit.h_fp8) {
+    fp8_quantize_row(result, width, exit.h_fp8.at<uint8_t>(token),
+                     exit.h_scale.data + token * exit.h_scale.stride[0] * static_cast<int64_t>(size_of(exit.h_scale.type)),
+                     exit.h_scale.type, exit.h_scale.stride[1], exit.fp8_scale_rounding, kFp8AmaxFloor);
+  }
+}
+
+// Writes x_next past the caches where it is far larger than they are.
+inline bool larger_than_caches(const View& x_next) {
+  if (!x_next) return false;
+  return x_next.shape[0] * x_next.shape[1] * x_next.shape[2] * static_cast<int64_t>(size_of(x_next.type)) > (16 << 20);
+}
+
+// Cuts the tokens into runs of blocks, so that a thread can prefetch its own next block.
+template <class Body>
+void for_blocks(Pool& pool, int64_t tokens, int64_t block, const Body& body) {
+  int64_t blocks = (tokens + block - 1) / block;
+  int64_t run = std::clamp<int64_t>(blocks / (int64_t{8} * pool.threads()), 1, 16);
+  for_token_blocks(pool, tokens, run * block, [&](int worker, int64_t first, int64_t last) {
+    for (int64_t t = first; t < last; t += block) {
+      int64_t end = std::min(last, t + block);
+      body(worker, t, end, std::min(last, end + block));
+    }
+    stream_fence();
+  });
+}
+
+// A whole pass over x.
+struct Pass {
+  const Sizes& sizes;
+  const mhc_config& config;
+  const ParameterViews& parameters;
+  Entry entry;
+  View shifted_pre_mix;
+  CoefficientViews out;
+  const Exit* exit;  // nullptr: coefficients only
+};
+
+Space pass_space(const Sizes& sizes, const mhc_config& config, const ParameterViews& parameters, DType type,
+                 int threads);
+void run_pass(const Pass& pass, DType layer_type, const Job& job);
+
+}  // namespace mhc::cpu::MHC_TIER
