@@ -2,6 +2,7 @@
 #include "cpu/activate.h"
 
 #include <array>
+#include <initializer_list>
 
 #include "cpu/repeat.h"
 #include "cpu/sinkhorn_lanes.h"
@@ -95,11 +96,60 @@ void mix_permutations(int n, const F* weight, F* res) {
   }
 }
 
+// The other way: d_weight[k] = sum of d_res over permutation k; logits' gradient from it, in place.
+void mix_permutations_backward(int n, const F* weight, const F* d_res, F* d_logit) {
+  F mean = zero();
+  for (int k = 0; k < factorial(n); ++k) {
+    F sum = zero();
+    for (int i = 0; i < n; ++i) sum = sum + d_res[i * n + kPermutations.digits[n][k][i]];
+    d_logit[k] = sum;
+    mean = fma(weight[k], sum, mean);
+  }
+  for (int k = 0; k < factorial(n); ++k) d_logit[k] = weight[k] * (d_logit[k] - mean);
+}
+
+// Derivatives without a difference that cancels: with t = exp(-|x|), sigmoid' is t / (1 + t)^2, tanh' is 4 t^2 / (1 + t^2)^2.
+F sigmoid_slope(F x) {
+  F t = exp(zero() - abs(x));
+  F scale = set(1.0f) / (set(1.0f) + t);
+  return t * scale * scale;
+}
+F tanh_slope(F x) { return set(4.0f) * sigmoid_slope(x + x); }
+
+// From the gradients of a group's logits, all in place, to those of mix and scale.
+void mix_backward(const float* scale, const F* mix, Group group, const F* d_logit, F* d_mix, F* d_scale) {
+  F factor = set(load1(scale + group.part)), sum = zero();
+  for (int j = group.first; j < group.first + group.count; ++j) {
+    sum = fma(d_logit[j], mix[j], sum);
+    d_mix[j] = d_logit[j] * factor;
+  }
+  d_scale[group.part] = sum;
+}
+
+void unconstrained_backward(const mhc_config& config, const float* scale, const F* mix, Group group, const F* d,
+                            F* d_logit, F* d_mix, F* d_scale) {
+  for (int i = 0; i < group.count; ++i) d_logit[group.first + i] = d[i];
+  if (config.is_static) return;
+  F factor = set(load1(scale + group.part)), sum = zero();
+  for (int i = 0; i < group.count; ++i) {
+    F x = mix[group.first + i];
+    sum = fma(d[i], tanh(x), sum);
+    d_mix[group.first + i] = d[i] * factor * tanh_slope(x);
+  }
+  d_scale[group.part] = sum;
+}
+
 }  // namespace
 
 size_t activate_scratch(const mhc_config& config) {
   if (config.mode == MHC_MODE_MHC) return sinkhorn_lanes_scratch(config, config.streams);
   return config.mode == MHC_MODE_MHC_LITE ? factorial(config.streams) : 0;
+}
+
+size_t activate_backward_scratch(const mhc_config& config) {
+  const int n = config.streams;
+  if (config.mode == MHC_MODE_MHC) return n * n + sinkhorn_lanes_backward_scratch(config, n);
+  return config.mode == MHC_MODE_MHC_LITE ? factorial(n) : 0;
 }
 
 void activate(const mhc_config& config, const float* scale, const float* bias, const F* mix, F* pre, F* post, F* res,
@@ -126,6 +176,38 @@ void activate(const mhc_config& config, const float* scale, const float* bias, c
     mix_permutations(n, logits, res);
   } else {
     sinkhorn_lanes(config, n, res, scratch);
+  }
+}
+
+void activate_backward(const mhc_config& config, const float* scale, const float* bias, const F* mix, const F* d_pre,
+                       const F* d_post, const F* d_res, F* d_logit, F* d_mix, F* d_scale, F* scratch) {
+  const int n = config.streams;
+  if (config.mode == MHC_MODE_RESIDUAL) return;
+  const Groups groups(config);
+  if (config.mode == MHC_MODE_HC) {
+    unconstrained_backward(config, scale, mix, groups.pre, d_pre, d_logit, d_mix, d_scale);
+    unconstrained_backward(config, scale, mix, groups.post, d_post, d_logit, d_mix, d_scale);
+    unconstrained_backward(config, scale, mix, groups.res, d_res, d_logit, d_mix, d_scale);
+    return;
+  }
+  const F multiplier = set(config.post_multiplier);
+  for (int i = 0; i < n; ++i) {
+    d_logit[i] = d_pre[i] * sigmoid_slope(logit(config, scale, bias, mix, groups.pre, i));
+    d_logit[n + i] = d_post[i] * multiplier * sigmoid_slope(logit(config, scale, bias, mix, groups.post, i));
+  }
+  F* const logits = scratch;
+  F* const d_res_logit = d_logit + groups.res.first;
+  for (int i = 0; i < groups.res.count; ++i) logits[i] = logit(config, scale, bias, mix, groups.res, i);
+  if (config.mode == MHC_MODE_MHC_LITE) {
+    softmax(groups.res.count, logits);
+    mix_permutations_backward(n, logits, d_res, d_res_logit);
+  } else {
+    for (int i = 0; i < n * n; ++i) d_res_logit[i] = d_res[i];
+    sinkhorn_lanes_backward(config, n, logits, d_res_logit, scratch + n * n);
+  }
+  if (config.is_static) return;
+  for (const Group& group : {groups.pre, groups.post, groups.res}) {
+    mix_backward(scale, mix, group, d_logit, d_mix, d_scale);
   }
 }
 

@@ -130,10 +130,9 @@ MHC_INLINE inline void softmax_rows(Size<N> size, F* k, int line, int step) {
   });
 }
 
-// From logits in K to K, u, v after the first half-step, or before it where softmax was not that half-step.
-// started_v says which.
+// From logits in K to K, u, v after the first half-step. kept is what renewed tells of v.
 template <int N, int EpsMode>
-MHC_INLINE inline void start(const Plan& plan, Size<N> size, F* k, F* u, F* v) {
+MHC_INLINE inline void start(const Plan& plan, Size<N> size, F* k, F* u, F* v, F* kept) {
   const int n = size.n();
   const F eps = set(plan.eps), one = set(1.0f);
   const int line = plan.rows_first ? 1 : n, step = plan.rows_first ? n : 1;
@@ -142,7 +141,7 @@ MHC_INLINE inline void start(const Plan& plan, Size<N> size, F* k, F* u, F* v) {
     size.each2([&](auto a, auto b) MHC_INLINE { k[a * n + b] = k[a * n + b] + eps; });
     size.each([&](auto i) MHC_INLINE { u[i] = v[i] = one; });
     if (plan.rows_first) return;
-    size.each([&](auto b) MHC_INLINE { v[b] = renewed<EpsMode>(one, total(size, k + b, n), eps); });
+    size.each([&](auto b) MHC_INLINE { v[b] = renewed<EpsMode>(one, total(size, k + b, n), eps, kept + b); });
     return;
   }
   if (plan.start == MHC_SINKHORN_EXP_MINUS_ROW_MAX) {
@@ -168,7 +167,7 @@ MHC_INLINE inline void start(const Plan& plan, Size<N> size, F* k, F* u, F* v) {
       v[b] = one / sum;
     } else {
       F half = exp(v[b] * set(-0.5f));  // twice, so that the product of eps and exp(-c) is what overflows
-      v[b] = renewed<EpsMode>(one, sum, eps * half * half);
+      v[b] = renewed<EpsMode>(one, sum, eps * half * half, kept + b);
     }
   });
 }
@@ -180,9 +179,9 @@ void forward(const Plan& plan, F* matrix, F* scratch) {
   const F eps = set(plan.eps);
   F registers[N == kAnyStreams ? 1 : N * N];
   F* const k = N == kAnyStreams ? scratch : registers;
-  F u[kRoom<N>], v[kRoom<N>];
+  F u[kRoom<N>], v[kRoom<N>], kept[kRoom<N>];
   size.each2([&](auto a, auto b) MHC_INLINE { k[a * n + b] = matrix[a * plan.stride_a + b * plan.stride_b]; });
-  start<N, EpsMode>(plan, size, k, u, v);
+  start<N, EpsMode>(plan, size, k, u, v, kept);
   size.each([&](auto a) MHC_INLINE { u[a] = renewed<EpsMode>(u[a], dot(size, k + a * n, 1, v), eps); });
   for (int run = 0; run < plan.runs(); ++run) {
     if (run > 0) {
@@ -199,6 +198,144 @@ void forward(const Plan& plan, F* matrix, F* scratch) {
   });
 }
 
+// What the walk back wants of one iteration, n vectors each. kept as renewed says, of v and u.
+struct Step {
+  F *v, *u, *kept_v, *kept_u;
+
+  static size_t vectors(const Plan& plan) { return (plan.eps_mode == MHC_EPS_NONE ? 2 : 4) * plan.n; }
+  Step(const Plan& plan, F* tape, int iteration) {
+    v = tape + iteration * vectors(plan);
+    u = v + plan.n;
+    kept_v = u + plan.n;
+    kept_u = kept_v + plan.n;
+  }
+};
+
+// Through u, v of one iteration. f and g hold the gradients of log u and log v and end as those of the iteration before,
+// s gathers what, times -K, comes to the gradient of log K.
+// u' = u / (u K v + eps) has d log u' = kept d log u - sum_b u' K v (d log K + d log v); a clamped sum leaves the first
+// term alone.
+template <int N, int EpsMode>
+MHC_INLINE inline void back(Size<N> size, const F* k, const F* u_before, const Step& step, bool whole, F* f, F* g,
+                            F* s) {
+  const int n = size.n();
+  F a[kRoom<N>], b[kRoom<N>];
+  auto pull = [&](F gradient, F factor, F kept) MHC_INLINE {
+    return (EpsMode == MHC_EPS_CLAMP ? gradient - gradient * kept : gradient) * factor;
+  };
+  auto past = [&](F gradient, F kept) MHC_INLINE { return EpsMode == MHC_EPS_NONE ? zero() : gradient * kept; };
+  auto of = [&](const F* kept, int i) MHC_INLINE { return EpsMode == MHC_EPS_NONE ? zero() : kept[i]; };
+  size.each([&](auto i) MHC_INLINE {
+    a[i] = pull(f[i], step.u[i], of(step.kept_u, i));
+    f[i] = past(f[i], of(step.kept_u, i));
+  });
+  size.each([&](auto j) MHC_INLINE { g[j] = g[j] - step.v[j] * dot(size, k + j, n, a); });
+  size.each([&](auto j) MHC_INLINE {
+    b[j] = whole ? pull(g[j], step.v[j], of(step.kept_v, j)) : zero();
+    g[j] = whole ? past(g[j], of(step.kept_v, j)) : g[j];
+  });
+  size.each([&](auto i) MHC_INLINE { f[i] = f[i] - u_before[i] * dot(size, k + i * n, 1, b); });
+  size.each2([&](auto i, auto j) MHC_INLINE {
+    s[i * n + j] = fma(a[i], step.v[j], fma(b[j], u_before[i], s[i * n + j]));
+  });
+}
+
+// d, in the caller's order, from the gradient of the starting matrix's logarithm to that of the logits. work[n*n].
+template <int N>
+void start_backward(const Plan& plan, Size<N> size, const F* logits, F* d, F* work) {
+  const int n = size.n();
+  if (plan.start == MHC_SINKHORN_EXP) return;
+  if (plan.start == MHC_SINKHORN_SOFTMAX_PLUS_EPS) {
+    for (int i = 0; i < size.entries(); ++i) work[i] = logits[i];
+    softmax_rows(size, work, n, 1);
+  }
+  for (int r = 0; r < n; ++r) {
+    F *row = d + r * n, *p = work + r * n;
+    const F* l = logits + r * n;
+    if (plan.start == MHC_SINKHORN_SOFTMAX_PLUS_EPS) {
+      if (plan.eps > 0.0f) {
+        size.each([&](auto i) MHC_INLINE { row[i] = row[i] * (p[i] / (p[i] + set(plan.eps))); });
+      }
+      F sum = total(size, row, 1);
+      size.each([&](auto i) MHC_INLINE { row[i] = row[i] - p[i] * sum; });
+    } else {  // the maximum is subtracted; where several entries are that, each has an equal part in it
+      F most = maximum(size, l, 1), count = zero();
+      size.each([&](auto i) MHC_INLINE { count = count + select_less(l[i], most, zero(), set(1.0f)); });
+      F share = total(size, row, 1) / count;
+      size.each([&](auto i) MHC_INLINE { row[i] = row[i] - select_less(l[i], most, zero(), share); });
+    }
+  }
+}
+
+template <int N, int EpsMode>
+void backward(const Plan& plan, const F* logits, F* d_matrix, F* scratch) {
+  const Size<N> size{plan.n};
+  const int n = size.n(), entries = size.entries(), runs = plan.runs();
+  const F eps = set(plan.eps), one = set(1.0f);
+  F* const d = scratch;
+  F* const sums = d + entries;
+  F* const matrices = sums + entries;  // K of the first iteration, then of each run
+  F* const u_start = matrices + (1 + runs) * entries;
+  F* const tape = u_start + n;
+
+  F* k = matrices;
+  F u[kRoom<N>], v[kRoom<N>];
+  size.each([&](auto i) MHC_INLINE { u[i] = v[i] = one; });
+  size.each2([&](auto a, auto b) MHC_INLINE { k[a * n + b] = logits[a * plan.stride_a + b * plan.stride_b]; });
+  int iteration = 0;
+  for (int run = -1; run < runs; ++run) {
+    if (run >= 0) {
+      size.each2([&](auto a, auto b) MHC_INLINE { k[entries + a * n + b] = k[a * n + b] * u[a] * v[b]; });
+      size.each([&](auto i) MHC_INLINE { u[i] = v[i] = one; });
+      k += entries;
+    }
+    for (int left = run < 0 ? 1 : plan.run_length(run); left > 0; --left, ++iteration) {
+      Step step(plan, tape, iteration);
+      if (run < 0) {
+        start<N, EpsMode>(plan, size, k, u, v, step.kept_v);
+        size.each([&](auto a) MHC_INLINE { u_start[a] = u[a]; });
+      } else {
+        size.each([&](auto b) MHC_INLINE {
+          v[b] = renewed<EpsMode>(v[b], dot(size, k + b, n, u), eps, step.kept_v + b);
+        });
+      }
+      size.each([&](auto a) MHC_INLINE {
+        u[a] = renewed<EpsMode>(u[a], dot(size, k + a * n, 1, v), eps, step.kept_u + a);
+      });
+      size.each([&](auto i) MHC_INLINE {
+        step.v[i] = v[i];
+        step.u[i] = u[i];
+      });
+    }
+  }
+  size.each2([&](auto a, auto b) MHC_INLINE {
+    d[a * n + b] = d_matrix[a * plan.stride_a + b * plan.stride_b] * (k[a * n + b] * u[a] * v[b]);
+  });
+
+  for (int run = runs - 1; run >= -1; --run, k -= entries) {
+    F f[kRoom<N>], g[kRoom<N>];
+    F registers[N == kAnyStreams ? 1 : N * N];
+    F* const s = N == kAnyStreams ? sums : registers;
+    size.each([&](auto i) MHC_INLINE {
+      f[i] = total(size, d + i * n, 1);
+      g[i] = total(size, d + i, n);
+      u[i] = one;
+    });
+    size.each2([&](auto a, auto b) MHC_INLINE { s[a * n + b] = zero(); });
+    for (int left = run < 0 ? 1 : plan.run_length(run); left > 0; --left) {
+      --iteration;
+      const F* before = run < 0 ? u_start : left == 1 ? u : Step(plan, tape, iteration - 1).u;
+      bool whole = run >= 0 || plan.start != MHC_SINKHORN_SOFTMAX_PLUS_EPS || !plan.rows_first;
+      back<N, EpsMode>(size, k, before, Step(plan, tape, iteration), whole, f, g, s);
+    }
+    size.each2([&](auto a, auto b) MHC_INLINE { d[a * n + b] = d[a * n + b] - k[a * n + b] * s[a * n + b]; });
+  }
+  size.each2([&](auto a, auto b) MHC_INLINE {
+    d_matrix[a * plan.stride_a + b * plan.stride_b] = d[a * n + b];
+  });
+  start_backward(plan, size, logits, d_matrix, sums);
+}
+
 template <template <int, int> class Run, class... Args>
 void with_plan(const Plan& plan, Args... args) {
   with_streams(plan.n, [&](auto streams) {
@@ -212,13 +349,28 @@ template <int N, int EpsMode>
 struct Forward {
   static void run(const Plan& plan, F* matrix, F* scratch) { forward<N, EpsMode>(plan, matrix, scratch); }
 };
+template <int N, int EpsMode>
+struct Backward {
+  static void run(const Plan& plan, const F* logits, F* d_matrix, F* scratch) {
+    backward<N, EpsMode>(plan, logits, d_matrix, scratch);
+  }
+};
 
 }  // namespace
 
 size_t sinkhorn_lanes_scratch(const mhc_config&, int n) { return static_cast<size_t>(n) * n; }
 
+size_t sinkhorn_lanes_backward_scratch(const mhc_config& config, int n) {
+  Plan plan(config, n);
+  return static_cast<size_t>(3 + plan.runs()) * n * n + n + plan.iterations * Step::vectors(plan);
+}
+
 void sinkhorn_lanes(const mhc_config& config, int n, F* matrix, F* scratch) {
   with_plan<Forward>(Plan(config, n), matrix, scratch);
+}
+
+void sinkhorn_lanes_backward(const mhc_config& config, int n, const F* logits, F* d_matrix, F* scratch) {
+  with_plan<Backward>(Plan(config, n), logits, d_matrix, scratch);
 }
 
 }  // namespace mhc::cpu::MHC_TIER
