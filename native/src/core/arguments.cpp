@@ -125,6 +125,21 @@ bool overlap(const View& a, const View& b) {
   return !interleaved(a, b);
 }
 
+// The view of a tensor, unchecked.
+View view_of(const mhc_tensor& tensor) {
+  View view;
+  find_type(tensor.dtype, &view.type);
+  view.rank = tensor.ndim;
+  view.data = tensor.data ? static_cast<char*>(tensor.data) + tensor.byte_offset : nullptr;
+  int64_t compact = 1;
+  for (int i = view.rank - 1; i >= 0; --i) {
+    view.shape[i] = tensor.shape[i];
+    view.stride[i] = tensor.strides ? tensor.strides[i] : compact;
+    compact *= std::max<int64_t>(tensor.shape[i], 1);
+  }
+  return view;
+}
+
 bool identical(const View& a, const View& b) {
   if (a.data != b.data || a.type != b.type || a.rank != b.rank) return false;
   for (int i = 0; i < a.rank; ++i) {
@@ -166,6 +181,18 @@ void Arguments::adopt_fault(const Arguments& part, const char* format, ...) {
   va_end(arguments);
   std::snprintf(text, sizeof text, "%s", mhc_last_error());
   status_ = fail(part.status_, "%s (%s)", text, where);
+}
+
+bool Arguments::share_memory(const mhc_tensor& one, const mhc_tensor& other) const {
+  return !shapes_only_ && overlap(view_of(one), view_of(other));
+}
+
+void Arguments::adopt(const Arguments& part) {
+  for (const Item& item : part) {
+    bool known = false;
+    for (const Item& own : *this) known |= own.view.data == item.view.data && own.written == item.written;
+    if (!known && count_ < kMaxItems) items_[count_++] = item;
+  }
 }
 
 bool Arguments::block(const void* args, size_t expected_size) {
@@ -268,21 +295,13 @@ View Arguments::read(const char* name, const mhc_tensor* tensor, Shape shape, Ty
     return view;
   }
   if (!check_shape(name, *tensor, shape)) return view;
-  view.type = type;
-  view.rank = tensor->ndim;
-  int64_t compact = 1;
-  for (int i = view.rank - 1; i >= 0; --i) {
-    view.shape[i] = tensor->shape[i];
-    view.stride[i] = tensor->strides ? tensor->strides[i] : compact;
-    compact *= std::max<int64_t>(tensor->shape[i], 1);
-  }
+  view = view_of(*tensor);
   if (!check_strides(name, view, last, written)) return View{};
   if (!shapes_only_ && element_count(view) > 0) {
     if (!tensor->data) {
       fault("%s.data is NULL; expected %lld elements", name, static_cast<long long>(element_count(view)));
       return View{};
     }
-    view.data = static_cast<char*>(tensor->data) + tensor->byte_offset;
     if (reinterpret_cast<uintptr_t>(view.data) % size_of(type) != 0) {
       fault("%s.data is %p; expected it aligned to its element, %zu bytes", name, static_cast<void*>(view.data),
             size_of(type));

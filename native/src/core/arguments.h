@@ -79,11 +79,16 @@ class Arguments {
   __attribute__((format(printf, 2, 3))) void fault(const char* format, ...);
   __attribute__((format(printf, 2, 3))) void unsupported(const char* format, ...);
 
+  // Whether two tensors that were read without a fault reach over common bytes.
+  bool share_memory(const mhc_tensor& one, const mhc_tensor& other) const;
   // Takes over the fault of a part of this call, saying which part.
   __attribute__((format(printf, 3, 4))) void adopt_fault(const Arguments& part, const char* format, ...);
 
   // No output shares memory with another argument. in_place: this output may be exactly that input.
   void no_overlap(const char* in_place_output = nullptr, const char* in_place_input = nullptr);
+
+  // Another part's tensors are this call's too, for counting; as many as there is room for.
+  void adopt(const Arguments& part);
 
   struct Item {
     const char* name;
@@ -102,7 +107,7 @@ class Arguments {
   bool check_strides(const char* name, const View& view, LastDim last, bool written);
   void keep(const char* name, const View& view, bool written, Shape shape);
 
-  static constexpr int kMaxItems = 48;
+  static constexpr int kMaxItems = 64;
   const char* function_;
   mhc_device device_;
   bool shapes_only_;

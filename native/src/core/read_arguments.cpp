@@ -559,6 +559,25 @@ void read_layer(Arguments& a, const mhc_config& config, const mhc_recompute_laye
   views->h = a.out("layer.h", layer.h, {d.tokens, d.width}, Types::Row, Need::Optional);
 }
 
+// A layer's x and h share no memory with another layer's x, h or f.
+void check_layers_apart(Arguments& a, const mhc_recompute_args& args) {
+  for (int32_t l = 0; a.good() && l < args.layers; ++l) {
+    const mhc_recompute_layer& layer = args.layer[l];
+    for (int32_t k = 0; a.good() && k < args.layers; ++k) {
+      if (k == l) continue;
+      const mhc_recompute_layer& other = args.layer[k];
+      for (const mhc_tensor* out : {layer.x, layer.h}) {
+        for (const mhc_tensor* any : {static_cast<const mhc_tensor*>(other.x), static_cast<const mhc_tensor*>(other.h), other.f}) {
+          if (out && any && a.share_memory(*out, *any)) {
+            a.fault("layer[%d].%s overlaps layer[%d].%s in memory; expected no overlap", l, out == layer.x ? "x" : "h",
+                    k, any == other.x ? "x" : any == other.h ? "h" : "f");
+          }
+        }
+      }
+    }
+  }
+}
+
 }  // namespace
 
 RecomputeLayerViews RecomputeProblem::at(int32_t index) const {
@@ -587,9 +606,10 @@ void read_arguments(Arguments& a, const mhc_recompute_args& args, RecomputeProbl
   if (a.good() && !args.layer) a.fault("layer is NULL; expected %d layers", args.layers);
   p->layer_type = p->x.type;
   View first_layer_tensor;
+  const Arguments block = a;  // its own tensors, which each layer's are checked against
   for (int32_t l = 0; a.good() && l < args.layers; ++l) {
     RecomputeLayerViews views;
-    Arguments one = a;  // the block's tensors, and this layer's
+    Arguments one = block;
     bool needs_f = l + 1 < args.layers || args.x_next;
     read_layer(one, p->config, args.layer[l], needs_f, d, &views);
     one.same_type("x", p->x, "layer.x", views.x);
@@ -600,7 +620,9 @@ void read_arguments(Arguments& a, const mhc_recompute_args& args, RecomputeProbl
     }
     one.no_overlap();
     if (!one.good()) a.adopt_fault(one, "layer[%d]", l);
+    a.adopt(one);
   }
+  check_layers_apart(a, args);
   if (first_layer_tensor) p->layer_type = first_layer_tensor.type;
   p->device = a.device();
   p->layers = args.layers;
