@@ -201,5 +201,9 @@ jobs() { getconf _NPROCESSORS_ONLN 2>/dev/null || printf '2\n'; }
 
 # maven ARGUMENTS...: without a terminal to ask, and without download bars.
 maven() {
+  # Java 24 and later warn of what Maven's own libraries do.
+  if (($(jdk_version "$JAVA_HOME") >= 24)); then
+    local -x MAVEN_OPTS="${MAVEN_OPTS-} --enable-native-access=ALL-UNNAMED --sun-misc-unsafe-memory-access=allow"
+  fi
   mvn --batch-mode --no-transfer-progress -Dmhc.native.jobs="$(jobs)" "$@" </dev/null
 }
