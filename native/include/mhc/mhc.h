@@ -594,7 +594,8 @@ MHC_API mhc_status mhc_fp8_dequantize(mhc_context* context, const mhc_fp8_dequan
 
 /* Amax gain magnitude (paper section 3) of each layer's H_res and of the running product H_l ... H_1 H_0, per token: how much a
  * signal can grow forward (max |row sum|) and a gradient backward (max |column sum|); and the contraction, the spectral
- * norm on the subspace of mean-free vectors (0 for n = 1). */
+ * norm on the subspace of mean-free vectors, max |H v| / |v| over v whose entries sum to 0 (0 for n = 1). Products and
+ * norms are taken in double precision. */
 typedef struct mhc_gain_args {
   size_t struct_size;
   void* stream;
