@@ -5,6 +5,7 @@
 
 #include <functional>
 #include <memory>
+#include <ostream>
 #include <string>
 #include <vector>
 
@@ -134,6 +135,7 @@ struct Variant {
   Maker make;
   Form form;
 };
+inline void PrintTo(const Variant& variant, std::ostream* stream) { *stream << variant.name; }
 // Every operation in every form that changes what it reads and writes, on small shapes.
 const std::vector<Variant>& variants();
 
