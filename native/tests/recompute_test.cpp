@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+// mhc_recompute: to the bit what the boundaries gave, whatever is asked for.
+#include "call.h"
+
+using namespace mhc_test;
+
+namespace {
+
+std::string layer(int32_t l) { return "layer[" + std::to_string(l) + "]."; }
+
+void expect_same(const Call& block, const std::string& name, const Tensor& expected) {
+  if (block.has(name)) {
+    EXPECT_TRUE(same_bits(expected, block[name])) << name;
+  }
+}
+
+// The boundaries that the block replaces, each from what the one before gave.
+void expect_boundaries(const Call& block, const Form& form, Random& random, const Context& context) {
+  std::unique_ptr<Call> before;
+  for (int32_t l = 0; l < form.layers; ++l) {
+    Form one = form;
+    one.first = l == 0;
+    auto boundary = make_boundary(one, random);
+    Call& b = *boundary;
+    const Tensor& x = l < 2 ? block["x"] : (*before)["x_next"];
+    b["x"].set_bytes(x.bytes());
+    if (l > 0) {
+      b["f"].set_bytes(block[layer(l - 1) + "f"].bytes());
+      b["post_mix"].set_bytes((*before)["next.post_mix"].bytes());
+      b["res_mix"].set_bytes((*before)["next.res_mix"].bytes());
+    }
+    if (form.config.shifted) b["shifted_pre_mix"].set_bytes((l == 0 ? block["shifted_pre_mix"] : (*before)["next.pre_mix"]).bytes());
+    for (const char* name : {"projection", "scale", "bias", "norm_weight"})
+      if (b.has(std::string("parameters.") + name))
+        b[std::string("parameters.") + name].set_bytes(block[layer(l) + "parameters." + name].bytes());
+    ASSERT_EQ(b.run(context), MHC_OK) << mhc_last_error();
+    for (const char* name : {"pre_mix", "post_mix", "res_mix", "mix", "inv_rms"})
+      if (b.has(std::string("next.") + name)) expect_same(block, layer(l) + "out." + name, b[std::string("next.") + name]);
+    expect_same(block, layer(l) + "x", l == 0 ? block["x"] : b["x_next"]);
+    expect_same(block, layer(l) + "h", b["h"]);
+    before = std::move(boundary);
+  }
+  if (!block.has("x_next")) return;
+  Form last = form;
+  last.orientation = form.config.orientation;
+  auto post = make_post(last, random);
+  (*post)["x"].set_bytes((form.layers == 1 ? block["x"] : (*before)["x_next"]).bytes());
+  (*post)["f"].set_bytes(block[layer(form.layers - 1) + "f"].bytes());
+  (*post)["post_mix"].set_bytes((*before)["next.post_mix"].bytes());
+  (*post)["res_mix"].set_bytes((*before)["next.res_mix"].bytes());
+  ASSERT_EQ(post->run(context), MHC_OK) << mhc_last_error();
+  expect_same(block, "x_next", (*post)["x_next"]);
+}
+
+TEST(Recompute, is_the_boundaries_to_the_bit) {
+  Random random;
+  for (int32_t p : {MHC_PRESET_PAPER, MHC_PRESET_DEEPSEEK_V4_1}) {
+    Form start;
+    start.config = preset(p, 4);
+    for_each_form(start, [&](const Form& form, const Context& context) {
+      auto call = make_recompute(form, random);
+      ASSERT_EQ(call->run(context), MHC_OK) << mhc_last_error();
+      expect_boundaries(*call, form, random, context);
+    });
+  }
+}
+
+TEST(Recompute, is_the_boundaries_to_the_bit_in_every_form) {
+  Random random;
+  for (const Variant& variant : variants()) {
+    if (variant.name.rfind("coefficients_", 0) != 0 || variant.name.rfind("coefficients_backward", 0) == 0) continue;
+    for (int32_t tier : tiers())
+      for (int32_t layers : {1, 2, 5}) {
+        Context context(tier, 2);
+        Form form = variant.form;
+        form.layers = layers;
+        form.tokens = 21;
+        form.types = kTypes[random.integer(0, 4)];
+        SCOPED_TRACE(std::string(mhc_cpu_tier_name(tier)) + ", " + variant.name + ", " + form.describe());
+        auto call = make_recompute(form, random);
+        ASSERT_EQ(call->run(context), MHC_OK) << mhc_last_error();
+        expect_boundaries(*call, form, random, context);
+        if (testing::Test::HasFailure()) return;
+      }
+  }
+}
+
+// Without the last f there is no x_next, and the rest is as before; layers keep nothing but their coefficients.
+TEST(Recompute, makes_what_is_asked_for) {
+  Random random;
+  for (int32_t tier : tiers()) {
+    Context context(tier, 2);
+    Form form;
+    auto call = make_recompute(form, random);
+    for (const char* name : {"x_next", "layer[2].f", "layer[0].x", "layer[1].x", "layer[1].h"}) call->drop(name);
+    ASSERT_EQ(call->run(context), MHC_OK) << mhc_last_error();
+    expect_boundaries(*call, form, random, context);
+  }
+}
+
+}  // namespace
