@@ -15,14 +15,17 @@ static void require(mhc_status status) {
 }
 
 static mhc_tensor tensor(float* data, int32_t ndim, int64_t* shape) {
-  return (mhc_tensor){.data = data, .device = {MHC_DEVICE_CPU, 0}, .ndim = ndim, .dtype = {MHC_DTYPE_FLOAT, 32, 1}, .shape = shape};
+  const mhc_device cpu = {MHC_DEVICE_CPU, 0};
+  const mhc_dtype fp32 = {MHC_DTYPE_FLOAT, 32, 1};
+  return (mhc_tensor){.data = data, .device = cpu, .ndim = ndim, .dtype = fp32, .shape = shape};
 }
 
 static void forward(float* x_data, float* h_data, const mhc_parameters* layer0, const mhc_parameters* layer1,
                     void (*attention)(float* h, float* f)) {
   static float f_data[T * C], pre_data[2][T * n], post_data[2][T * n], res_data[2][T * n * n];
   int64_t streams_shape[] = {T, n, C}, layer_shape[] = {T, C}, mix_shape[] = {T, n, n};
-  mhc_tensor x = tensor(x_data, 3, streams_shape), h = tensor(h_data, 2, layer_shape), f = tensor(f_data, 2, layer_shape);
+  mhc_tensor x = tensor(x_data, 3, streams_shape);
+  mhc_tensor h = tensor(h_data, 2, layer_shape), f = tensor(f_data, 2, layer_shape);
   mhc_tensor pre[2], post[2], res[2];
   for (int l = 0; l < 2; ++l) {
     pre[l] = tensor(pre_data[l], 2, mix_shape);
@@ -69,11 +72,13 @@ int main(void) {
   for (int i = 0; i < T * n * C; ++i) x[i] = small();
   for (int i = 0; i < m * n * C; ++i) projection[i] = small() / 32;
   int64_t projection_shape[] = {m, n * C}, scale_shape[] = {3}, bias_shape[] = {m};
-  mhc_tensor tensors[] = {tensor(projection, 2, projection_shape), tensor(scale, 1, scale_shape), tensor(bias, 1, bias_shape)};
+  mhc_tensor tensors[] = {tensor(projection, 2, projection_shape), tensor(scale, 1, scale_shape),
+                          tensor(bias, 1, bias_shape)};
   const mhc_parameters parameters = {.projection = &tensors[0], .scale = &tensors[1], .bias = &tensors[2]};
 
   const float before = x[0];
   forward(x, h, &parameters, &parameters, attention);
-  printf("libmhc %s: x[0,0,0] went from %g to %g, and h[0,0] is %g\n", mhc_version(), (double)before, (double)x[0], (double)h[0]);
+  printf("libmhc %s: x[0,0,0] went from %g to %g, and h[0,0] is %g\n", mhc_version(), (double)before, (double)x[0],
+         (double)h[0]);
   return EXIT_SUCCESS;
 }

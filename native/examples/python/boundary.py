@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""The layer boundary from Python with ctypes and NumPy, checked against the golden values that the library's own tests use.
+"""The layer boundary from Python with ctypes and NumPy, checked against the golden values of the library's own tests.
 
 Exit status: 0 all results agree; 1 some do not, or a call failed; 2 the command line is wrong.
 """
@@ -123,7 +123,8 @@ def check_refusal(context, case):
     x, f, x_next = (case.tensors[name].astype(np.float32) for name in ("x", "f", "x_next"))
     x_next[:] = -1
     try:
-        context.call("post", x=x, f=f[:-1], post_mix=case.input("post_mix"), res_mix=case.input("res_mix"), x_next=x_next)
+        mixes = dict(post_mix=case.input("post_mix"), res_mix=case.input("res_mix"))
+        context.call("post", x=x, f=f[:-1], **mixes, x_next=x_next)
     except mhc.MhcError as e:
         print("  " + str(e))
         return e.status == "MHC_INVALID_ARGUMENT" and "f.shape" in str(e) and bool((x_next == -1).all())

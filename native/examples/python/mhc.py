@@ -13,7 +13,8 @@ E4M3 in uint8, and say what they are with `tensor(array, BF16)`.
 import ctypes
 import os
 import pathlib
-from ctypes import POINTER, c_char_p, c_double, c_float, c_int32, c_int64, c_size_t, c_uint8, c_uint16, c_uint32, c_uint64, c_void_p
+from ctypes import POINTER, c_char_p, c_float, c_int32, c_int64, c_size_t, c_void_p
+from ctypes import c_uint8, c_uint16, c_uint32, c_uint64
 
 import numpy as np
 
@@ -69,7 +70,12 @@ class Sized(ctypes.Structure):
 
 
 class ContextOptions(Sized):
-    _fields_ = [("struct_size", c_size_t), ("device", Device), *fields(c_int32, "threads cpu_tier"), ("workspace", c_size_t)]
+    _fields_ = [
+        ("struct_size", c_size_t),
+        ("device", Device),
+        *fields(c_int32, "threads cpu_tier"),
+        ("workspace", c_size_t),
+    ]
 
 
 class ContextInfo(Sized):
@@ -89,7 +95,8 @@ class Config(Sized):
         ("struct_size", c_size_t),
         *fields(
             c_int32,
-            "streams mode is_static shifted iterations sinkhorn_start sinkhorn_order sinkhorn_eps_mode orientation rms_eps_mode",
+            "streams mode is_static shifted iterations sinkhorn_start sinkhorn_order sinkhorn_eps_mode orientation"
+            " rms_eps_mode",
         ),
         *fields(c_float, "sinkhorn_eps rms_eps pre_eps post_multiplier"),
     ]
@@ -178,9 +185,13 @@ def tensor(array, dtype=None):
     if dtype is None:
         dtype = _OF_NUMPY.get(array.dtype.name)
         if dtype is None:
-            raise TypeError(f"an array of {array.dtype} does not say what it holds; expected tensor(array, BF16) or the like")
+            raise TypeError(
+                f"an array is of {array.dtype}; expected float32, float16 or int32, or tensor(array, BF16) where the"
+                " bits of another type are in it"
+            )
     if array.itemsize * 8 != dtype.bits or any(stride % array.itemsize for stride in array.strides):
-        raise TypeError(f"an array of {array.dtype} with strides {array.strides} cannot hold {dtype.bits}-bit elements in place")
+        what = f"an array of {array.dtype} with strides {array.strides}"
+        raise TypeError(f"{what} cannot hold {dtype.bits}-bit elements in place")
     shape = (c_int64 * array.ndim)(*array.shape)
     strides = (c_int64 * array.ndim)(*(stride // array.itemsize for stride in array.strides))
     made = Tensor(array.ctypes.data, Device(1, 0), array.ndim, dtype, shape, strides, 0)
@@ -228,11 +239,11 @@ class Library:
         try:
             self.c.mhc_abi_version.restype = c_int32
             abi = self.c.mhc_abi_version()
+            if abi != ABI_VERSION:
+                raise ImportError(f"{place} has ABI version {abi}; expected {ABI_VERSION}; {fix}")
+            self._declare()
         except AttributeError as e:
             raise ImportError(f"{place} is not libmhc: {e}; {fix}") from e
-        if abi != ABI_VERSION:
-            raise ImportError(f"{place} has ABI version {abi}; expected {ABI_VERSION}")
-        self._declare()
 
     def _declare(self):
         results = {"version": c_char_p, "last_error": c_char_p, "status_name": c_char_p, "cpu_tier_name": c_char_p}
@@ -259,6 +270,8 @@ class Library:
 
     def config(self, preset, streams=4, **changes):
         """The conventions of a code base, by the name of its preset, with changes to fields of mhc_config."""
+        if preset not in PRESETS:
+            raise ValueError(f"preset is {preset!r}; expected one of {', '.join(PRESETS)}")
         made = Config()
         self.check(self.c.mhc_config_init(ctypes.byref(made), PRESETS.index(preset), streams))
         for name, value in changes.items():
@@ -289,10 +302,12 @@ class Context:
     def call(self, operation, **arguments):
         """mhc_<operation>. Tensors are arrays, tensor(...) or from_dlpack(...); parameters and coefficients are dicts
         of them. Grows the workspace if it is too small."""
+        if operation not in OPERATIONS:
+            raise ValueError(f"operation is {operation!r}; expected one of {', '.join(OPERATIONS)}")
         number, block = OPERATIONS[operation]
         args = block()
         for name, value in arguments.items():
-            _set(args, name, value)
+            _set(args, name, value)  # args keeps alive what it points to
         c, size = self.library.c, c_size_t()
         self.library.check(c.mhc_workspace_size(self.handle, number, ctypes.byref(args), ctypes.byref(size)))
         if size.value > self.reserved:
@@ -313,7 +328,7 @@ class Context:
 
 
 def _set(struct, name, value):
-    """Sets a field; the struct keeps what it points to alive."""
+    """Sets a field: arrays become tensors, dicts fill the struct inside."""
     names = [field[0] for field in struct._fields_]
     if name not in names:
         raise TypeError(f"{type(struct).__name__} has no field {name}; it has {', '.join(names)}")
@@ -325,5 +340,9 @@ def _set(struct, name, value):
         value = tensor(value)
     if isinstance(value, (Tensor, Config)):
         value = ctypes.pointer(value)
-    if value is not None:
+    if value is None:
+        return
+    try:
         setattr(struct, name, value)
+    except TypeError as e:
+        raise TypeError(f"{name} is {value!r}: {e}; expected what {type(struct).__name__} of mhc.h says") from e

@@ -40,6 +40,8 @@ constexpr TypeRow kTypes[] = {
     {DType::I32, MHC_DTYPE_INT, 32, "int32"},
 };
 
+constexpr int64_t kMostElements = int64_t{1} << 56;
+
 bool find_type(mhc_dtype dtype, DType* type) {
   for (const TypeRow& row : kTypes) {
     if (row.code == dtype.code && row.bits == dtype.bits && dtype.lanes == 1) {
@@ -132,9 +134,11 @@ View view_of(const mhc_tensor& tensor) {
   view.rank = tensor.ndim;
   view.data = tensor.data ? static_cast<char*>(tensor.data) + tensor.byte_offset : nullptr;
   int64_t compact = 1;
+  const bool empty = std::any_of(tensor.shape, tensor.shape + view.rank, [](int64_t extent) { return extent == 0; });
   for (int i = view.rank - 1; i >= 0; --i) {
     view.shape[i] = tensor.shape[i];
-    view.stride[i] = tensor.strides ? tensor.strides[i] : compact;
+    // Strides of an empty tensor are whatever its maker left there.
+    view.stride[i] = tensor.strides && !empty ? tensor.strides[i] : compact;
     compact *= std::max<int64_t>(tensor.shape[i], 1);
   }
   return view;
@@ -232,6 +236,13 @@ bool Arguments::check_shape(const char* name, const mhc_tensor& tensor, Shape sh
     int64_t actual = tensor.shape[i++];
     if (actual < 0 || actual > (int64_t{1} << 40) || (expected >= 0 && actual != expected)) {
       fault("%s.shape is %s; expected %s", name, text_of(rank, tensor.shape).data, text_of(shape).data);
+      return false;
+    }
+  }
+  int64_t elements = 1;
+  for (i = 0; i < rank; ++i) {
+    if (__builtin_mul_overflow(elements, std::max<int64_t>(tensor.shape[i], 1), &elements) || elements > kMostElements) {
+      fault("%s.shape is %s; expected at most 2^56 elements", name, text_of(rank, tensor.shape).data);
       return false;
     }
   }

@@ -259,6 +259,9 @@ public final class HyperConnection implements AutoCloseable {
 
   private HyperConnection following(@Nullable HyperConnection next) {
     Check.given("next", next, "the next layer");
+    if (next == this) {
+      throw new IllegalArgumentException("next is this layer itself; expected another, which may have the same parameters");
+    }
     if (next.device != device) {
       throw new IllegalArgumentException("next is on " + next.device + ", another device; expected " + device);
     }

@@ -60,7 +60,7 @@ final class Native {
     } else if (status == mhc_h.MHC_INTERNAL()) {
       hint = "this is a bug of mhc; please report it with the message above";
     }
-    return new MhcException(name + " from " + function + ": " + message, status, name, function, device, hint, null);
+    return new MhcException(name + ": " + message, status, name, function, device, hint, null);
   }
 
   static void check(int status, String function, @Nullable String device) {

@@ -3,7 +3,7 @@ package dev.mhc.bindings;
 
 import java.util.List;
 
-/** libmhc could not be loaded: the message lists every place tried, what was wrong there, and the fix. */
+/** libmhc could not be loaded: the message lists every place tried and what was wrong there. */
 public final class LoadFailure extends RuntimeException {
   private static final long serialVersionUID = 1L;
 
@@ -11,7 +11,7 @@ public final class LoadFailure extends RuntimeException {
   private final String fix;
 
   LoadFailure(List<NativeLibrary.Attempt> attempts, String fix, Throwable cause) {
-    super(describe(attempts, fix), cause);
+    super(describe(attempts), cause);
     this.attempts = List.copyOf(attempts);
     this.fix = fix;
   }
@@ -26,11 +26,11 @@ public final class LoadFailure extends RuntimeException {
     return fix;
   }
 
-  private static String describe(List<NativeLibrary.Attempt> attempts, String fix) {
+  private static String describe(List<NativeLibrary.Attempt> attempts) {
     var text = new StringBuilder("the native library mhc could not be loaded. Tried:");
     for (var attempt : attempts) {
       text.append("\n  ").append(attempt);
     }
-    return text.append("\nFix: ").append(fix).toString();
+    return text.toString();
   }
 }

@@ -243,9 +243,18 @@ public final class NativeLibrary {
       return new Loaded(file, source, handshake.version(), handshake.abiVersion(), List.copyOf(attempts));
     } catch (UnsatisfiedLinkError e) {
       lastCause = e;
-      attempts.add(new Attempt(source, place, e.getMessage()));
+      attempts.add(new Attempt(source, place, withoutPlace(e.getMessage(), place)));
       return null;
     }
+  }
+
+  /** What the loader says begins with the place, once or twice. */
+  private static String withoutPlace(String message, String place) {
+    String said = message;
+    while (said.startsWith(place + ": ")) {
+      said = said.substring(place.length() + 2);
+    }
+    return said;
   }
 
   private static String fileName() {
