@@ -34,8 +34,9 @@ TEST(Shapes, too_large_for_any_memory_are_refused) {
   (*call)["embedding"].get()->shape[1] = (*call)["x"].get()->shape[2] = int64_t{1} << 40;
   size_t bytes;
   EXPECT_EQ(call->workspace(context.get(), &bytes), MHC_INVALID_ARGUMENT);
-  EXPECT_NE(std::string(mhc_last_error()).find("embedding.shape is [1099511627776, 1099511627776]; expected at most"),
+  EXPECT_NE(std::string(mhc_last_error()).find("shape is [1099511627776, "),
             std::string::npos) << mhc_last_error();
+  EXPECT_NE(std::string(mhc_last_error()).find("expected at most 2^56 elements"), std::string::npos) << mhc_last_error();
 }
 
 }  // namespace
