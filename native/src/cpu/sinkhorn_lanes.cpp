@@ -42,9 +42,9 @@ struct Plan {
     period = 60 / bits;  // an iteration changes u and v by n at most where sums are not below 1/n
   }
 
-  // Iterations after the first, in runs of one period.
-  int runs() const { return (iterations - 1 + period - 1) / period; }
-  int run_length(int run) const { return std::min(period, iterations - 1 - run * period); }
+  // Iterations in runs of one period.
+  int runs() const { return (iterations + period - 1) / period; }
+  int run_length(int run) const { return std::min(period, iterations - run * period); }
 };
 
 template <int N>
@@ -188,7 +188,7 @@ void forward(const Plan& plan, F* matrix, F* scratch) {
       size.each2([&](auto a, auto b) MHC_INLINE { k[a * n + b] = k[a * n + b] * u[a] * v[b]; });
       size.each([&](auto i) MHC_INLINE { u[i] = v[i] = set(1.0f); });
     }
-    for (int left = plan.run_length(run); left > 0; --left) {
+    for (int left = plan.run_length(run) - (run == 0 ? 1 : 0); left > 0; --left) {
       size.each([&](auto b) MHC_INLINE { v[b] = renewed<EpsMode>(v[b], dot(size, k + b, n, u), eps); });
       size.each([&](auto a) MHC_INLINE { u[a] = renewed<EpsMode>(u[a], dot(size, k + a * n, 1, v), eps); });
     }
@@ -274,8 +274,8 @@ void backward(const Plan& plan, const F* logits, F* d_matrix, F* scratch) {
   const F eps = set(plan.eps), one = set(1.0f);
   F* const d = scratch;
   F* const sums = d + entries;
-  F* const matrices = sums + entries;  // K of the first iteration, then of each run
-  F* const u_start = matrices + (1 + runs) * entries;
+  F* const matrices = sums + entries;  // K of each run
+  F* const u_start = matrices + runs * entries;
   F* const tape = u_start + n;
 
   F* k = matrices;
@@ -283,15 +283,15 @@ void backward(const Plan& plan, const F* logits, F* d_matrix, F* scratch) {
   size.each([&](auto i) MHC_INLINE { u[i] = v[i] = one; });
   size.each2([&](auto a, auto b) MHC_INLINE { k[a * n + b] = logits[a * plan.stride_a + b * plan.stride_b]; });
   int iteration = 0;
-  for (int run = -1; run < runs; ++run) {
-    if (run >= 0) {
+  for (int run = 0; run < runs; ++run) {
+    if (run > 0) {
       size.each2([&](auto a, auto b) MHC_INLINE { k[entries + a * n + b] = k[a * n + b] * u[a] * v[b]; });
       size.each([&](auto i) MHC_INLINE { u[i] = v[i] = one; });
       k += entries;
     }
-    for (int left = run < 0 ? 1 : plan.run_length(run); left > 0; --left, ++iteration) {
+    for (int left = plan.run_length(run); left > 0; --left, ++iteration) {
       Step step(plan, tape, iteration);
-      if (run < 0) {
+      if (iteration == 0) {
         start<N, EpsMode>(plan, size, k, u, v, step.kept_v);
         size.each([&](auto a) MHC_INLINE { u_start[a] = u[a]; });
       } else {
@@ -312,7 +312,7 @@ void backward(const Plan& plan, const F* logits, F* d_matrix, F* scratch) {
     d[a * n + b] = d_matrix[a * plan.stride_a + b * plan.stride_b] * (k[a * n + b] * u[a] * v[b]);
   });
 
-  for (int run = runs - 1; run >= -1; --run, k -= entries) {
+  for (int run = runs - 1; run >= 0; --run, k -= entries) {
     F f[kRoom<N>], g[kRoom<N>];
     F registers[N == kAnyStreams ? 1 : N * N];
     F* const s = N == kAnyStreams ? sums : registers;
@@ -322,13 +322,16 @@ void backward(const Plan& plan, const F* logits, F* d_matrix, F* scratch) {
       u[i] = one;
     });
     size.each2([&](auto a, auto b) MHC_INLINE { s[a * n + b] = zero(); });
-    for (int left = run < 0 ? 1 : plan.run_length(run); left > 0; --left) {
+    for (int left = plan.run_length(run); left > 0; --left) {
       --iteration;
-      const F* before = run < 0 ? u_start : left == 1 ? u : Step(plan, tape, iteration - 1).u;
-      bool whole = run >= 0 || plan.start != MHC_SINKHORN_SOFTMAX_PLUS_EPS || !plan.rows_first;
+      const F* before = iteration == 0 ? u_start : left == 1 ? u : Step(plan, tape, iteration - 1).u;
+      bool whole = iteration > 0 || plan.start != MHC_SINKHORN_SOFTMAX_PLUS_EPS || !plan.rows_first;
       back<N, EpsMode>(size, k, before, Step(plan, tape, iteration), whole, f, g, s);
     }
-    size.each2([&](auto a, auto b) MHC_INLINE { d[a * n + b] = d[a * n + b] - k[a * n + b] * s[a * n + b]; });
+    size.each2([&](auto a, auto b) MHC_INLINE {  // s may have overflowed where K is zero
+      F entry = k[a * n + b], pulled = entry * s[a * n + b];
+      d[a * n + b] = d[a * n + b] - select_less(entry, set(0x1p-126f), zero(), pulled);
+    });
   }
   size.each2([&](auto a, auto b) MHC_INLINE {
     d_matrix[a * plan.stride_a + b * plan.stride_b] = d[a * n + b];
@@ -362,7 +365,7 @@ size_t sinkhorn_lanes_scratch(const mhc_config&, int n) { return static_cast<siz
 
 size_t sinkhorn_lanes_backward_scratch(const mhc_config& config, int n) {
   Plan plan(config, n);
-  return static_cast<size_t>(3 + plan.runs()) * n * n + n + plan.iterations * Step::vectors(plan);
+  return static_cast<size_t>(2 + plan.runs()) * n * n + n + plan.iterations * Step::vectors(plan);
 }
 
 void sinkhorn_lanes(const mhc_config& config, int n, F* matrix, F* scratch) {

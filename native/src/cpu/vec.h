@@ -15,6 +15,7 @@
 //   min max abs sqrt round_even scale2(x, k)   x * 2^k for integral k in [-126, 127]; min and max return b if either is NaN
 //   select_less(a, b, yes, no)
 //   sum(v) max_of(v)       over the lanes, in a fixed order
+//   transpose(x)           of W vectors: lane i of vector j goes to lane j of vector i
 //   rounded<T>(v)          to storage type T and back
 //   pack<T>(v)             W elements as they are stored, for store(p, packed), stream(p, packed) and unpack(packed)
 //   kTokens x kOutputs     accumulators that a product may keep in registers, beside its operands

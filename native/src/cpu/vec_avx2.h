@@ -111,6 +111,21 @@ inline F scale2(F a, F k) {
 inline F select_less(F a, F b, F yes, F no) {
   return {_mm256_blendv_ps(no.v, yes.v, _mm256_cmp_ps(a.v, b.v, _CMP_LT_OQ))};
 }
+inline void transpose(F* x) {
+  __m256 s[W];
+  for (int i = 0; i < W; i += 4) {  // 4 x 4 within halves
+    __m256 ab0 = _mm256_unpacklo_ps(x[i].v, x[i + 1].v), ab1 = _mm256_unpackhi_ps(x[i].v, x[i + 1].v);
+    __m256 cd0 = _mm256_unpacklo_ps(x[i + 2].v, x[i + 3].v), cd1 = _mm256_unpackhi_ps(x[i + 2].v, x[i + 3].v);
+    s[i] = _mm256_shuffle_ps(ab0, cd0, 0x44);
+    s[i + 1] = _mm256_shuffle_ps(ab0, cd0, 0xee);
+    s[i + 2] = _mm256_shuffle_ps(ab1, cd1, 0x44);
+    s[i + 3] = _mm256_shuffle_ps(ab1, cd1, 0xee);
+  }
+  for (int i = 0; i < 4; ++i) {  // the halves
+    x[i].v = _mm256_permute2f128_ps(s[i], s[i + 4], 0x20);
+    x[i + 4].v = _mm256_permute2f128_ps(s[i], s[i + 4], 0x31);
+  }
+}
 inline float sum(F a) {
   __m128 q = _mm_add_ps(_mm256_castps256_ps128(a.v), _mm256_extractf128_ps(a.v, 1));
   q = _mm_add_ps(q, _mm_movehl_ps(q, q));

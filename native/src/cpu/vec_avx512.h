@@ -91,6 +91,27 @@ inline F scale2(F a, F k) { return {_mm512_scalef_ps(a.v, k.v)}; }
 inline F select_less(F a, F b, F yes, F no) {
   return {_mm512_mask_blend_ps(_mm512_cmp_ps_mask(a.v, b.v, _CMP_LT_OQ), no.v, yes.v)};
 }
+inline void transpose(F* x) {
+  __m512 s[W];
+  for (int i = 0; i < W; i += 4) {  // 4 x 4 within quarters
+    __m512d ab0 = _mm512_castps_pd(_mm512_unpacklo_ps(x[i].v, x[i + 1].v));
+    __m512d ab1 = _mm512_castps_pd(_mm512_unpackhi_ps(x[i].v, x[i + 1].v));
+    __m512d cd0 = _mm512_castps_pd(_mm512_unpacklo_ps(x[i + 2].v, x[i + 3].v));
+    __m512d cd1 = _mm512_castps_pd(_mm512_unpackhi_ps(x[i + 2].v, x[i + 3].v));
+    s[i] = _mm512_castpd_ps(_mm512_unpacklo_pd(ab0, cd0));
+    s[i + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(ab0, cd0));
+    s[i + 2] = _mm512_castpd_ps(_mm512_unpacklo_pd(ab1, cd1));
+    s[i + 3] = _mm512_castpd_ps(_mm512_unpackhi_pd(ab1, cd1));
+  }
+  for (int i = 0; i < 4; ++i) {  // the quarters
+    __m512 ab0 = _mm512_shuffle_f32x4(s[i], s[i + 4], 0x88), ab1 = _mm512_shuffle_f32x4(s[i], s[i + 4], 0xdd);
+    __m512 cd0 = _mm512_shuffle_f32x4(s[i + 8], s[i + 12], 0x88), cd1 = _mm512_shuffle_f32x4(s[i + 8], s[i + 12], 0xdd);
+    x[i].v = _mm512_shuffle_f32x4(ab0, cd0, 0x88);
+    x[i + 4].v = _mm512_shuffle_f32x4(ab1, cd1, 0x88);
+    x[i + 8].v = _mm512_shuffle_f32x4(ab0, cd0, 0xdd);
+    x[i + 12].v = _mm512_shuffle_f32x4(ab1, cd1, 0xdd);
+  }
+}
 inline float sum(F a) {
   __m256 h = _mm256_add_ps(_mm512_castps512_ps256(a.v), _mm512_extractf32x8_ps(a.v, 1));
   __m128 q = _mm_add_ps(_mm256_castps256_ps128(h), _mm256_extractf128_ps(h, 1));

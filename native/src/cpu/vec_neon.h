@@ -96,6 +96,13 @@ inline F scale2(F a, F k) {
   F product = a * F{vreinterpretq_f32_s32(vshlq_n_s32(biased, 23))};
   return {vbslq_f32(vceqq_f32(k.v, k.v), product.v, k.v)};
 }
+inline void transpose(F* x) {
+  float32x4x2_t ab = vtrnq_f32(x[0].v, x[1].v), cd = vtrnq_f32(x[2].v, x[3].v);
+  x[0].v = vcombine_f32(vget_low_f32(ab.val[0]), vget_low_f32(cd.val[0]));
+  x[1].v = vcombine_f32(vget_low_f32(ab.val[1]), vget_low_f32(cd.val[1]));
+  x[2].v = vcombine_f32(vget_high_f32(ab.val[0]), vget_high_f32(cd.val[0]));
+  x[3].v = vcombine_f32(vget_high_f32(ab.val[1]), vget_high_f32(cd.val[1]));
+}
 inline float sum(F a) {
   float32x2_t pair = vadd_f32(vget_low_f32(a.v), vget_high_f32(a.v));
   return vget_lane_f32(pair, 0) + vget_lane_f32(pair, 1);

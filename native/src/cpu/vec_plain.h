@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <utility>
 
 #include "core/types.h"
 #if defined(MHC_TIER_COUNTING)
@@ -118,6 +119,11 @@ inline F scale2(const F& a, const F& k) {
 }
 inline F select_less(const F& a, const F& b, const F& yes, const F& no) {
   return each([&](int i) { return a.v[i] < b.v[i] ? yes.v[i] : no.v[i]; });
+}
+inline void transpose(F* x) {
+  for (int i = 0; i < W; ++i) {
+    for (int j = 0; j < i; ++j) std::swap(x[i].v[j], x[j].v[i]);
+  }
 }
 inline float sum(const F& a) {
   return ((a.v[0] + a.v[4]) + (a.v[2] + a.v[6])) + ((a.v[1] + a.v[5]) + (a.v[3] + a.v[7]));
