@@ -18,15 +18,20 @@ fail() {
   exit 1
 }
 
-# timed WORDS COMMAND...: says what begins, and how long it took or that it failed.
+# timed WORDS COMMAND...: says what begins and how long it took. A failure in it, be it deep in a function, ends the
+# script by set -e, and says so on the way out.
 timed() {
-  local words=$1 start=$SECONDS status=0
+  current=$1
+  started=$SECONDS
   shift
-  step "$words"
-  "$@" || status=$?
-  ((status == 0)) || fail "$words: failed after $((SECONDS - start)) s (exit status $status)"
-  note "done in $((SECONDS - start)) s"
+  step "$current"
+  "$@"
+  note "done in $((SECONDS - started)) s"
+  current=''
 }
+
+current=''
+trap 'status=$?; ((status == 0)) || [[ -z $current ]] || fail "$current: failed after $((SECONDS - started)) s"' EXIT
 
 # as_root COMMAND...: runs it as root, or fails without asking for a password.
 as_root() {
