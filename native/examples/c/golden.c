@@ -270,7 +270,8 @@ int golden_check(const golden* g, const char* name, const mhc_tensor* result, do
   for (int64_t i = 0; i < v->count; ++i) {
     int exponent;
     frexp(v->at[i], &exponent);
-    const double rounding = ldexp(0.5, (exponent < smallest ? smallest : exponent) - bits);
+    /* of E4M3 the files hold the values themselves, not what was rounded to them */
+    const double rounding = bits == 4 ? 0 : ldexp(0.5, (exponent < smallest ? smallest : exponent) - bits);
     const double given = element(result, i), off = fabs(given - v->at[i]);
     if (!(off <= rounding + tolerance * largest)) {
       printf("  WRONG  %s[%lld]: %.9g, expected %.9g\n", name, (long long)i, given, v->at[i]);

@@ -27,7 +27,8 @@ mhc_tensor* golden_input(golden* g, const char* name, mhc_dtype dtype);
 mhc_tensor* golden_output(golden* g, const char* name, mhc_dtype dtype);
 
 /* Compares a result with the case's tensor of that name: each element may be off by one rounding to its type and by
- * tolerance times the largest expected magnitude. Prints a line. Returns 1 if all is well or the result is NULL. */
+ * tolerance times the largest expected magnitude; E4M3 only by the latter. Prints a line. Returns 1 if all is well or the
+ * result is NULL. */
 int golden_check(const golden* g, const char* name, const mhc_tensor* result, double tolerance);
 
 extern const mhc_dtype fp32, fp8;

@@ -88,6 +88,14 @@ class ContextInfo(Sized):
     ]
 
 
+class Traffic(Sized):
+    _fields_ = [
+        ("struct_size", c_size_t),
+        *fields(c_uint64, "row_bytes_read row_bytes_written coefficient_bytes_read coefficient_bytes_written"),
+        *fields(c_uint64, "parameter_bytes_read parameter_bytes_written scratch_bytes"),
+    ]
+
+
 class Config(Sized):
     """mhc_config; Library.config() fills it from a preset."""
 
@@ -171,6 +179,7 @@ def block_type(operation):
 
 
 OPERATIONS = {name: (number, block_type(name)) for number, name in enumerate(BLOCKS)}  # in the order of mhc_operation
+TIERS = "AUTO PLAIN NEON AVX2 AVX512 AVX512_BF16 COUNTING".split()
 PRESETS = "PAPER DEEPSEEK_V4 DEEPSEEK_V4_1 MEGATRON TRANSFORMER_ENGINE LIGER".split()
 
 # ------------------------------------------------------------------------------------------------------------- tensors
@@ -253,6 +262,7 @@ class Library:
         self.c.mhc_context_create.argtypes = [c_void_p, POINTER(c_void_p)]
         self.c.mhc_context_destroy.argtypes = [c_void_p]
         self.c.mhc_context_get_info.argtypes = [c_void_p, c_void_p]
+        self.c.mhc_context_get_traffic.argtypes = [c_void_p, c_void_p]
         self.c.mhc_context_reserve.argtypes = [c_void_p, c_size_t]
         self.c.mhc_workspace_size.argtypes = [c_void_p, c_int32, c_void_p, POINTER(c_size_t)]
         self.c.mhc_config_init.argtypes = [c_void_p, c_int32, c_int32]
@@ -283,8 +293,11 @@ class Library:
         self.check(self.c.mhc_config_mix_count(ctypes.byref(config), ctypes.byref(count)))
         return count.value
 
-    def context(self, threads=0, tier=0):
-        return Context(self, ContextOptions(threads=threads, cpu_tier=tier))
+    def context(self, threads=0, tier="AUTO"):
+        """A context on the CPU; threads=0: as many as the process may use."""
+        if tier not in TIERS:
+            raise ValueError(f"tier is {tier!r}; expected one of {', '.join(TIERS)}")
+        return Context(self, ContextOptions(threads=threads, cpu_tier=TIERS.index(tier)))
 
 
 class Context:
@@ -297,6 +310,12 @@ class Context:
     def info(self):
         made = ContextInfo()
         self.library.check(self.library.c.mhc_context_get_info(self.handle, ctypes.byref(made)))
+        return made
+
+    def traffic(self):
+        """What the last call moved, where the tier is COUNTING."""
+        made = Traffic()
+        self.library.check(self.library.c.mhc_context_get_traffic(self.handle, ctypes.byref(made)))
         return made
 
     def call(self, operation, **arguments):
