@@ -27,12 +27,12 @@ void in_lanes(const SinkhornProblem& p, const Job& job) {
 
 Space sinkhorn_space(const SinkhornProblem& p, int threads) {
   if (p.size <= kMaxLaneSize) return {lane_vectors(p) * sizeof(F), 0};
-  return large_space(p.config, p.batch, p.size, threads, false);
+  return large_space(p.config, p.batch, p.size, threads, Direction::Forward);
 }
 
 void sinkhorn(const SinkhornProblem& p, const Job& job) {
   if (p.size <= kMaxLaneSize) return in_lanes(p, job);
-  each_large_matrix(p.config, p.batch, p.size, job, false, [&](const LargeMatrix& matrix, int64_t b) {
+  each_large_matrix(p.config, p.batch, p.size, job, Direction::Forward, [&](const LargeMatrix& matrix, int64_t b) {
     sinkhorn_large(matrix, matrix_of(p.logits, b), matrix_of(p.out, b));
   });
 }

@@ -25,16 +25,20 @@ void in_lanes(const SinkhornBackwardProblem& p, const Job& job) {
   });
 }
 
+Direction direction_of(const SinkhornBackwardProblem& p) {
+  return p.accumulate_inputs ? Direction::BackwardAdding : Direction::Backward;
+}
+
 }  // namespace
 
 Space sinkhorn_backward_space(const SinkhornBackwardProblem& p, int threads) {
   if (p.size <= kMaxLaneSize) return {lane_vectors(p) * sizeof(F), 0};
-  return large_space(p.config, p.batch, p.size, threads, true);
+  return large_space(p.config, p.batch, p.size, threads, direction_of(p));
 }
 
 void sinkhorn_backward(const SinkhornBackwardProblem& p, const Job& job) {
   if (p.size <= kMaxLaneSize) return in_lanes(p, job);
-  each_large_matrix(p.config, p.batch, p.size, job, true, [&](const LargeMatrix& matrix, int64_t b) {
+  each_large_matrix(p.config, p.batch, p.size, job, direction_of(p), [&](const LargeMatrix& matrix, int64_t b) {
     sinkhorn_large_backward(matrix, matrix_of(p.logits, b), matrix_of(p.d_out, b), matrix_of(p.d_logits, b),
                             p.accumulate_inputs);
   });

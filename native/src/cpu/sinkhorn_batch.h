@@ -61,23 +61,24 @@ inline View matrix_of(const View& batch, int64_t b) {
 
 inline size_t whole_lines(size_t bytes) { return (bytes + 63) / 64 * 64; }
 
-inline Space large_space(const mhc_config& config, int64_t batch, int64_t size, int threads, bool backward) {
-  size_t state = sinkhorn_large_state(config, size, backward), scratch = sinkhorn_large_scratch(size);
+inline Space large_space(const mhc_config& config, int64_t batch, int64_t size, int threads,
+                         Direction direction) {
+  size_t state = sinkhorn_large_state(config, size, direction), scratch = sinkhorn_large_scratch(size);
   if (share_matrices(batch, size, threads)) return {scratch, state};
   return {whole_lines(state) + scratch, 0};
 }
 
 // body(matrix, b) for each matrix of the batch.
 template <class Body>
-void each_large_matrix(const mhc_config& config, int64_t batch, int64_t size, const Job& job, bool backward,
-                       const Body& body) {
+void each_large_matrix(const mhc_config& config, int64_t batch, int64_t size, const Job& job,
+                       Direction direction, const Body& body) {
   if (share_matrices(batch, size, job.pool.threads())) {
     for (int64_t b = 0; b < batch; ++b) {
       body(LargeMatrix{config, size, {&job.pool, 0}, job.shared, job.threads, job.per_thread}, b);
     }
     return;
   }
-  size_t state = whole_lines(sinkhorn_large_state(config, size, backward));
+  size_t state = whole_lines(sinkhorn_large_state(config, size, direction));
   job.pool.parallel(batch, [&](int worker, int64_t b) {
     char* own = job.scratch(worker);
     body(LargeMatrix{config, size, {nullptr, 0}, own, own + state, 0}, b);

@@ -7,7 +7,7 @@ namespace mhc::cpu::MHC_TIER {
 namespace {
 
 constexpr int64_t kBlockRows = 32, kGroup = 4;
-// Largest matrix whose K the backward keeps in its workspace; a larger one streams from memory anyway.
+// Largest matrix whose K the workspace holds where no output can. Rows of a larger one are made at each use.
 constexpr int64_t kKeptSize = 1024;
 constexpr float kFar = 0x1p32f, kMostFactor = 1e30f;
 
@@ -112,7 +112,7 @@ struct Tape {
 
 class Large {
  public:
-  Large(const LargeMatrix& matrix, const View& logits, bool backward)
+  Large(const LargeMatrix& matrix, const View& logits, Direction direction)
       : plan(matrix.config, matrix.size), matrix_(matrix), logits_(logits) {
     auto take = [&](int64_t floats) -> float* {
       float* taken = matrix.state ? reinterpret_cast<float*>(matrix.state) + floats_ : nullptr;
@@ -126,7 +126,7 @@ class Large {
     u_ = take(pitch);
     v_ = take(pitch);
     partial_ = take(plan.blocks * pitch);
-    if (backward) {
+    if (direction != Direction::Forward) {
       tape_.base = take(5 * pitch * plan.count());
       tape_.pitch = pitch;
       tape_.first = plan.first;
@@ -135,7 +135,7 @@ class Large {
       row_sums_ = take(pitch);
       ones_ = take(pitch);
       fresh_ = take(padded(plan.count()));
-      if (plan.k <= kKeptSize) kept_ = take(plan.k * pitch);
+      if (direction == Direction::BackwardAdding && plan.k <= kKeptSize) kept_ = take(plan.k * pitch);
     }
   }
   int64_t floats() const { return floats_; }
@@ -610,6 +610,7 @@ void Large::finish_back(const View& d_logits) {
 }
 
 void Large::backward(const View& d_out, const View& d_logits, bool accumulate) {
+  if (!accumulate) k_ = d_logits;  // until the gradients overwrite it
   fill(ones_, 1.0f);
   fill(row_sums_, 0.0f);
   alternate();
@@ -618,6 +619,7 @@ void Large::backward(const View& d_out, const View& d_logits, bool accumulate) {
     if (plan.has_columns(t)) pass_back(t);
     if (fresh_[t - plan.first] == 0.0f) continue;
     apply(t, to, d_out, d_logits, accumulate);
+    k_ = View{};
     to = t - 1;
     if (t > plan.first) enter(to);
   }
@@ -626,20 +628,21 @@ void Large::backward(const View& d_out, const View& d_logits, bool accumulate) {
 
 }  // namespace
 
-size_t sinkhorn_large_state(const mhc_config& config, int64_t size, bool backward) {
+size_t sinkhorn_large_state(const mhc_config& config, int64_t size, Direction direction) {
   LargeMatrix nothing{config, size, {nullptr, 0}, nullptr, nullptr, 0};
-  return static_cast<size_t>(Large(nothing, View{}, backward).floats()) * sizeof(float);
+  return static_cast<size_t>(Large(nothing, View{}, direction).floats()) * sizeof(float);
 }
 
 size_t sinkhorn_large_scratch(int64_t size) { return static_cast<size_t>(kGroup * padded(size)) * sizeof(float); }
 
 void sinkhorn_large(const LargeMatrix& matrix, const View& logits, const View& out) {
-  Large(matrix, logits, false).forward(out);
+  Large(matrix, logits, Direction::Forward).forward(out);
 }
 
 void sinkhorn_large_backward(const LargeMatrix& matrix, const View& logits, const View& d_out, const View& d_logits,
                              bool accumulate) {
-  Large(matrix, logits, true).backward(d_out, d_logits, accumulate);
+  Direction direction = accumulate ? Direction::BackwardAdding : Direction::Backward;
+  Large(matrix, logits, direction).backward(d_out, d_logits, accumulate);
 }
 
 }  // namespace mhc::cpu::MHC_TIER

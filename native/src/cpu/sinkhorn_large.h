@@ -27,8 +27,10 @@ struct Team {
 // Whether the threads share each matrix, rather than take one each.
 inline bool share_matrices(int64_t batch, int64_t size, int threads) { return size >= 256 && batch < 2 * threads; }
 
+enum class Direction { Forward, Backward, BackwardAdding };  // writing gradients, adding to them
+
 // Bytes for a matrix, and for each worker on it.
-size_t sinkhorn_large_state(const mhc_config& config, int64_t size, bool backward);
+size_t sinkhorn_large_state(const mhc_config& config, int64_t size, Direction direction);
 size_t sinkhorn_large_scratch(int64_t size);
 
 struct LargeMatrix {
