@@ -23,7 +23,7 @@ void run_block(const Pass& p, const Projection& projection, const Affine& affine
   }
   if (has_product(p.config)) {
     Prefetch next(p.entry.x, p.entry.f, last, next_last);
-    make_mix(s, tokens, projection, p.sizes.mix_count, &next);
+    make_mix(s, tokens, projection, p.sizes.mix_count, next);
   }
   settle(s, p.config, p.sizes, affine, p.out, first, tokens);
   if (!p.exit) return;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The pieces of a pass over a block of tokens, whose rows stay in scratch from the first piece to the last:
 //   enter   x (and post with f) into scratch, x_next out to memory, sums of squares on the way
-//   mix     x . projection^T / r for the block
+//   mix     x . projection^T / r for the block, while the next block comes in
 //   settle  coefficients from mix, W tokens at a time
 //   leave   h from scratch, then RMSNorm and FP8
 // coefficients, boundary and recompute are made of them, and so give the same bits.
@@ -115,15 +115,15 @@ struct Affine {
 struct Entry {
   View x, f, post_mix, res_mix;
   int32_t orientation;
-  View x_next;      // optional
-  bool past_caches; // x_next is too large to be found there again
+  View x_next;       // optional
+  bool past_caches;  // x_next is too large to be found there again
 };
 
 enum class XNext { None, Stored, Streamed };
 
 // Takes one token's residual to rows slot; its sum of squares comes back. x_token is its index in entry.x.
 template <class X, class H, int N, bool kPost, XNext kNext>
-float enter_row(const Entry& entry, int64_t x_token, int64_t token, const Rows<X>& rows, int64_t slot) {
+float enter_as(const Entry& entry, int64_t x_token, int64_t token, const Rows<X>& rows, int64_t slot) {
   const int n = N == kAnyStreams ? rows.streams : N;
   constexpr int kStreams = N == kAnyStreams ? kMaxStreams : N;
   PostMix mix;
@@ -150,16 +150,15 @@ float enter_row(const Entry& entry, int64_t x_token, int64_t token, const Rows<X
       if constexpr (kNext != XNext::None) store_at(out[o] + c, packed, next);
     }
   };
+  auto whole = [](X* p, Packed<X> packed, F) {
+    if constexpr (kNext == XNext::Streamed) {
+      stream(p, packed);
+    } else {
+      store(p, packed);
+    }
+  };
   int64_t c = 0;
-  for (; c + W <= rows.width; c += W) {
-    step(c, [](const auto* p) { return load(p); }, [](X* p, Packed<X> packed, F) {
-      if constexpr (kNext == XNext::Streamed) {
-        stream(p, packed);
-      } else {
-        store(p, packed);
-      }
-    });
-  }
+  for (; c + W <= rows.width; c += W) step(c, [](const auto* p) { return load(p); }, whole);
   if (int left = static_cast<int>(rows.width - c); left > 0) {
     step(c, [&](const auto* p) { return load(p, left); }, [&](X* p, Packed<X>, F next) { store(p, next, left); });
   }
@@ -170,20 +169,18 @@ float enter_row(const Entry& entry, int64_t x_token, int64_t token, const Rows<X
 
 template <class X, class H, int N>
 float enter(const Entry& entry, int64_t x_token, int64_t token, const Rows<X>& rows, int64_t slot) {
-  auto go = [&](auto post, auto next) {
-    return enter_row<X, H, N, decltype(post)::value, decltype(next)::value>(entry, x_token, token, rows, slot);
-  };
-  auto with_next = [&](auto post) {
-    if (!entry.x_next) return go(post, std::integral_constant<XNext, XNext::None>{});
-    if (!entry.past_caches) return go(post, std::integral_constant<XNext, XNext::Stored>{});
-    return go(post, std::integral_constant<XNext, XNext::Streamed>{});
-  };
-  return entry.f ? with_next(std::true_type{}) : with_next(std::false_type{});
+  if (!entry.f) {
+    return entry.x_next ? enter_as<X, H, N, false, XNext::Stored>(entry, x_token, token, rows, slot)
+                        : enter_as<X, H, N, false, XNext::None>(entry, x_token, token, rows, slot);
+  }
+  if (!entry.x_next) return enter_as<X, H, N, true, XNext::None>(entry, x_token, token, rows, slot);
+  return entry.past_caches ? enter_as<X, H, N, true, XNext::Streamed>(entry, x_token, token, rows, slot)
+                           : enter_as<X, H, N, true, XNext::Stored>(entry, x_token, token, rows, slot);
 }
 
 // mix[t][m] = x . projection^T * inv_rms[t] for the block.
 template <class X>
-void make_mix(PassScratch<X>& s, int64_t tokens, const Projection& projection, int64_t m, Prefetch* next) {
+void make_mix(PassScratch<X>& s, int64_t tokens, const Projection& projection, int64_t m, Prefetch& next) {
   project(s.rows, tokens, projection.data, projection.step, m, s.sums, next);
   for (int64_t t = 0; t < tokens; ++t) {
     for (int64_t o = 0; o < m; ++o) s.mix[t * m + o] = sum(s.sums[t * m + o]) * s.inv_rms[t];

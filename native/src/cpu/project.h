@@ -17,49 +17,67 @@ struct Rows {
 
   X* at(int64_t token, int stream) const { return data + (token * streams + stream) * pitch; }
 
-  static int64_t pitch_of(int64_t width) { return (width + 31) / 32 * 32; }
+  // An odd number of lines, so that the rows of a power-of-two width do not all fall into the same cache sets.
+  static int64_t pitch_of(int64_t width) {
+    constexpr int64_t kLine = 64 / sizeof(X);
+    return ((width + kLine - 1) / kLine | 1) * kLine;
+  }
 };
 
-// Lines of the next block's rows, asked for a few at a time while this block computes.
+// Pieces of the rows of a [T, n, C] or [T, C] tensor, one after the other.
+struct RowCursor {
+  int64_t token, last;
+  int streams;
+  int64_t width;
+  int stream = 0;
+  int64_t channel = 0;
+
+  bool done() const { return token >= last; }
+  int64_t pieces(int64_t size) const { return done() ? 0 : (last - token) * streams * ((width + size - 1) / size); }
+  void advance(int64_t size) {
+    channel += size;
+    if (channel < width) return;
+    channel = 0;
+    if (++stream < streams) return;
+    stream = 0;
+    ++token;
+  }
+};
+
+// Brings the next block's x and f to the second-level cache while this block computes, a few pieces a turn.
 class Prefetch {
  public:
-  Prefetch(const View& x, const View& f, int64_t first, int64_t last) : x_(x), f_(f), token_(first), last_(last) {
-    start_row();
+  // Tokens first ... last - 1; f need not be given.
+  Prefetch(const View& x, const View& f, int64_t first, int64_t last)
+      : x_(x), f_(f), streams_{first, last, static_cast<int>(x.shape[1]), x.shape[2]},
+        layer_{first, f ? last : first, 1, x.shape[2]} {}
+
+  // Divides the work over this many turns.
+  void plan(int64_t turns) {
+    of_streams_ = (streams_.pieces(kPiece) + turns - 1) / turns;
+    of_layer_ = (layer_.pieces(kPiece) + turns - 1) / turns;
   }
-  void lines(int count) {
-    for (; count > 0 && token_ < last_; --count) {
-      prefetch(row_ + offset_);
-      offset_ += 64;
-      if (offset_ >= row_bytes_) next_row();
+  void turn() {
+    for (int64_t k = 0; k < of_streams_ && !streams_.done(); ++k) {
+      fetch(x_, streams_.token * x_.stride[0] + streams_.stream * x_.stride[1], streams_);
     }
-  }
-  int64_t lines_left() const {
-    int64_t rows = x_.shape[1] + (f_ ? 1 : 0);
-    return (last_ - token_) * rows * (x_.shape[2] * static_cast<int64_t>(size_of(x_.type)) / 64 + 1);
+    for (int64_t k = 0; k < of_layer_ && !layer_.done(); ++k) fetch(f_, layer_.token * f_.stride[0], layer_);
   }
 
  private:
-  void start_row() {
-    offset_ = 0;
-    if (token_ >= last_) return;
-    bool of_x = stream_ < x_.shape[1];
-    const View& view = of_x ? x_ : f_;
+  static constexpr int64_t kPiece = 128;  // channels
+
+  static void fetch(const View& view, int64_t row, RowCursor& cursor) {
     int64_t size = static_cast<int64_t>(size_of(view.type));
-    row_ = view.data + (token_ * view.stride[0] + (of_x ? stream_ * view.stride[1] : 0)) * size;
-    row_bytes_ = x_.shape[2] * size;
-  }
-  void next_row() {
-    if (++stream_ == x_.shape[1] + (f_ ? 1 : 0)) {
-      stream_ = 0;
-      ++token_;
-    }
-    start_row();
+    int64_t bytes = std::min(kPiece, cursor.width - cursor.channel) * size;
+    const char* piece = view.data + (row + cursor.channel) * size;
+    for (int64_t b = 0; b < bytes; b += 64) prefetch(piece + b);
+    cursor.advance(kPiece);
   }
 
   const View &x_, &f_;
-  int64_t token_, last_;
-  int64_t stream_ = 0, offset_ = 0, row_bytes_ = 0;
-  const char* row_ = nullptr;
+  RowCursor streams_, layer_;
+  int64_t of_streams_ = 0, of_layer_ = 0;
 };
 
 // sums[t][o] += x[t] * projection[o] over count channels, kept in registers.
@@ -102,12 +120,11 @@ constexpr int64_t kProjectChannels = 512;
 // sums[tokens][m] of x . projection^T; projection is [m][streams * width] with rows projection_step apart.
 template <class X>
 void project(const Rows<X>& rows, int64_t tokens, const float* projection, int64_t projection_step, int64_t m, F* sums,
-             Prefetch* next) {
+             Prefetch& next) {
   for (int64_t k = 0; k < tokens * m; ++k) sums[k] = zero();
   int64_t x_step = rows.streams * rows.pitch;
-  int64_t tiles = rows.streams * ((rows.width + kProjectChannels - 1) / kProjectChannels) *
-                  ((m + kOutputs - 1) / kOutputs) * ((tokens + kTokens - 1) / kTokens);
-  int lines = next ? static_cast<int>(next->lines_left() / tiles + 1) : 0;
+  next.plan(rows.streams * ((rows.width + kProjectChannels - 1) / kProjectChannels) *
+                  ((m + kOutputs - 1) / kOutputs) * ((tokens + kTokens - 1) / kTokens));
   for (int i = 0; i < rows.streams; ++i) {
     for (int64_t c = 0; c < rows.width; c += kProjectChannels) {
       int64_t count = std::min(kProjectChannels, rows.width - c);
@@ -116,10 +133,11 @@ void project(const Rows<X>& rows, int64_t tokens, const float* projection, int64
         const float* weights = projection + o * projection_step + i * rows.width + c;
         int64_t t = 0;
         for (; t + kTokens <= tokens; t += kTokens) {
-          if (next) next->lines(lines);
+          next.turn();
           project_tile_of<X, kTokens, kOutputs>(outputs, rows.at(t, i) + c, x_step, weights, projection_step, count,
                                                 sums + t * m + o, m);
         }
+        if (t < tokens) next.turn();
         for (; t < tokens; ++t) {
           project_tile_of<X, 1, kOutputs>(outputs, rows.at(t, i) + c, x_step, weights, projection_step, count,
                                           sums + t * m + o, m);

@@ -46,24 +46,29 @@ void run_block(const RecomputeProblem& p, const Layer* layers, PassScratch<X>& s
   int64_t tokens = last - first;
   int n = p.sizes.streams;
   View residual = view_of(s.rows);
-  bool streamed = larger_than_caches(p.x);
   auto enter_all = [&](const Entry& entry, bool from_scratch) {
     for (int64_t t = 0; t < tokens; ++t) {
       float squares = enter<X, H, N>(entry, from_scratch ? t : first + t, first + t, s.rows, t);
       s.inv_rms[t] = inv_rms_of(squares, n * p.sizes.width, p.config.rms_eps_mode, p.config.rms_eps);
     }
   };
+  auto enter_after = [&](const RecomputeLayerViews& before, const View& x_next) {
+    enter_all({residual, before.f, before.out.post_mix, before.out.res_mix, p.config.orientation, x_next,
+               larger_than_caches(x_next)},
+              true);
+  };
   const View* pre_mix = p.shifted_pre_mix ? &p.shifted_pre_mix : nullptr;  // what h of this layer uses when shifted
   for (int32_t l = 0; l < p.layers; ++l) {
     const RecomputeLayerViews& layer = layers[l].views;
     if (l == 0) {
-      enter_all({p.x, {}, {}, {}, p.config.orientation, layer.x, streamed}, false);
+      enter_all({p.x, {}, {}, {}, p.config.orientation, layer.x, false}, false);
     } else {
-      const RecomputeLayerViews& before = layers[l - 1].views;
-      enter_all({residual, before.f, before.out.post_mix, before.out.res_mix, p.config.orientation, layer.x, streamed},
-                true);
+      enter_after(layers[l - 1].views, layer.x);
     }
-    if (has_product(p.config)) make_mix(s, tokens, layers[l].projection, p.sizes.mix_count, nullptr);
+    if (has_product(p.config)) {
+      Prefetch nothing(p.x, {}, last, last);
+      make_mix(s, tokens, layers[l].projection, p.sizes.mix_count, nothing);
+    }
     Affine affine;
     affine.load(layer.parameters, p.sizes.mix_count);
     settle(s, p.config, p.sizes, affine, layer.out, first, tokens);
@@ -77,8 +82,7 @@ void run_block(const RecomputeProblem& p, const Layer* layers, PassScratch<X>& s
     if (pre_mix) pre_mix = &layer.out.pre_mix;
   }
   if (!p.x_next) return;
-  const RecomputeLayerViews& final = layers[p.layers - 1].views;
-  enter_all({residual, final.f, final.out.post_mix, final.out.res_mix, p.config.orientation, p.x_next, streamed}, true);
+  enter_after(layers[p.layers - 1].views, p.x_next);
 }
 
 }  // namespace

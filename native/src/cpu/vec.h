@@ -17,7 +17,7 @@
 //   sum(v) max_of(v)       over the lanes, in a fixed order
 //   transpose(x)           of W vectors: lane i of vector j goes to lane j of vector i
 //   rounded<T>(v)          to storage type T and back
-//   pack<T>(v)             W elements as they are stored, for store(p, packed), stream(p, packed) and unpack(packed)
+//   pack<T>(v)             W elements as they are stored, for store(p, packed), stream(p, packed) and unpack(packed); load_packed(p)
 //   kTokens x kOutputs     accumulators that a product may keep in registers, beside its operands
 //
 // Loads and stores have to go through these words, so that the counting tier sees them.

@@ -209,6 +209,11 @@ inline Packed<f16> pack<f16>(F a) {
 inline F unpack(Packed<float> a) { return {a.v}; }
 inline F unpack(Packed<bf16> a) { return {widen(a.v)}; }
 inline F unpack(Packed<f16> a) { return {_mm256_cvtph_ps(a.v)}; }
+inline Packed<float> load_packed(const float* p) { return {_mm256_loadu_ps(p)}; }
+template <class T>
+inline Packed<T> load_packed(const T* p) {
+  return {_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))};
+}
 inline void store(float* p, Packed<float> a) { _mm256_storeu_ps(p, a.v); }
 inline void stream(float* p, Packed<float> a) { stream(p, F{a.v}); }
 template <class T>

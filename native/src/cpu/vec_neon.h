@@ -171,6 +171,11 @@ inline Packed<f16> pack<f16>(F a) {
 inline F unpack(Packed<float> a) { return {a.v}; }
 inline F unpack(Packed<bf16> a) { return {widen(a.v)}; }
 inline F unpack(Packed<f16> a) { return {from_half(a.v)}; }
+inline Packed<float> load_packed(const float* p) { return {vld1q_f32(p)}; }
+template <class T>
+inline Packed<T> load_packed(const T* p) {
+  return {vld1_u16(&p->bits)};
+}
 inline void store(float* p, Packed<float> a) { vst1q_f32(p, a.v); }
 template <class T>
 inline void store(T* p, Packed<T> a) {

@@ -148,6 +148,13 @@ inline F unpack(const Packed<T>& a) {
   return each([&](int i) { return to_float(a.v[i]); });
 }
 template <class T>
+inline Packed<T> load_packed(const T* p) {
+  count_read(p, W * sizeof(T));
+  Packed<T> r;
+  for (int i = 0; i < W; ++i) r.v[i] = p[i];
+  return r;
+}
+template <class T>
 inline void store(T* p, const Packed<T>& a) {
   count_write(p, sizeof a);
   for (int i = 0; i < W; ++i) p[i] = a.v[i];
