@@ -28,7 +28,8 @@ final class Call {
   private final @Nullable Tensor[] held;
   private int holds;
   private final MemorySegment config;
-  private @Nullable HyperConnectionConfig configWritten;
+  private final @Nullable Object[] written = new Object[5];
+  private boolean hasRun;
 
   Call(Device device, Operation operation) {
     this(device, operation, 0, 40);
@@ -48,6 +49,7 @@ final class Call {
   void begin() {
     device.lock.lock();
     holds = 0;
+    hasRun = false;
     if (device.isClosed()) {
       device.lock.unlock();
       throw new IllegalStateException("device " + device.name() + " is closed");
@@ -56,6 +58,9 @@ final class Call {
 
   void end() {
     Arrays.fill(held, 0, holds, null);
+    if (!hasRun) {
+      Arrays.fill(written, null); // what came after the fault was not written
+    }
     device.lock.unlock();
   }
 
@@ -96,6 +101,7 @@ final class Call {
     if (status != mhc_h.MHC_OK()) {
       throw Native.failure(status, operation.symbol, device.name());
     }
+    hasRun = true;
   }
 
   // ------------------------------------------------------------------------------------------------ values
@@ -123,11 +129,24 @@ final class Call {
   }
 
   void config(long offset, HyperConnectionConfig value) {
-    if (value != configWritten) {
+    if (changed(0, value)) {
       value.write(config);
-      configWritten = value;
     }
     put(offset, config);
+  }
+
+  /**
+   * Whether a group of arguments is another than in the last call, so that it has to be written. The group is kept, and
+   * with it what its pointers lead to; the caller sees to it that its tensors are open.
+   *
+   * @param slot 1 to 4, the same for each use of a place in the block; 0 is the config's
+   */
+  boolean changed(int slot, Object group) {
+    if (written[slot] == group) {
+      return false;
+    }
+    written[slot] = group;
+    return true;
   }
 
   // ------------------------------------------------------------------------------------------------ tensors
@@ -172,6 +191,13 @@ final class Call {
 
   private static boolean fits(Tensor tensor, int index, long expected) {
     return expected < 0 || tensor.shape[index] == expected;
+  }
+
+  /** Checks again a tensor that the last call wrote. */
+  void use(String name, @Nullable Tensor tensor) {
+    if (tensor != null) {
+      tensor.requireUsable(name, device);
+    }
   }
 
   /** Everything but the shape; false if there is no tensor, and need not be. */

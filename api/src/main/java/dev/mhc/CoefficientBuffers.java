@@ -128,8 +128,8 @@ final class CoefficientBuffers {
   }
 
   private void requireOpen() {
-    if (closed) {
-      throw new IllegalStateException("this HyperConnection is closed");
+    if (isClosed()) {
+      throw new IllegalStateException("this HyperConnection is closed, or its device is");
     }
   }
 

@@ -8,6 +8,7 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.LinkedHashSet;
+import java.util.concurrent.atomic.AtomicReferenceArray;
 import java.util.concurrent.locks.ReentrantLock;
 import org.jspecify.annotations.Nullable;
 
@@ -26,7 +27,7 @@ public abstract sealed class Device implements AutoCloseable permits CpuDevice {
 
   private final Context context;
   private final LinkedHashSet<Storage> storages = new LinkedHashSet<>();
-  private final @Nullable Call[] calls = new Call[Operation.values().length];
+  private final AtomicReferenceArray<@Nullable Call> calls = new AtomicReferenceArray<>(Operation.values().length);
   private final MemorySegment sizeResult = Arena.ofAuto().allocate(ValueLayout.JAVA_LONG);
   private final DeviceType type;
   private final int index;
@@ -225,12 +226,12 @@ public abstract sealed class Device implements AutoCloseable permits CpuDevice {
     return context.handle;
   }
 
-  /** This device's argument block for an operation that no layer has prepared. Call with the lock held. */
+  /** This device's argument block for an operation that no layer has prepared. */
   final Call call(Operation operation) {
-    Call call = calls[operation.ordinal()];
+    Call call = calls.get(operation.ordinal());
     if (call == null) {
-      call = new Call(this, operation);
-      calls[operation.ordinal()] = call;
+      calls.compareAndSet(operation.ordinal(), null, new Call(this, operation));
+      call = calls.get(operation.ordinal());
     }
     return call;
   }

@@ -36,6 +36,13 @@ import org.jspecify.annotations.Nullable;
 public final class HyperConnection implements AutoCloseable {
   private static final int FP32 = Types.FP32;
 
+  // What a call's block keeps from one use to the next.
+  private static final int PARAMETERS = 1;
+  private static final int BEFORE = 2; // coefficients of the layer before
+  private static final int HELD = 3; // coefficients of this layer
+  private static final int GRADIENTS = 4; // of the coefficients of the layer before
+  private static final Object NOTHING = new Object(); // there is no layer before
+
   private final Device device;
   private final HyperConnectionConfig config;
   private final Parameters parameters;
@@ -206,8 +213,10 @@ public final class HyperConnection implements AutoCloseable {
       long c = x.shape[2];
       call.put(mhc_post_args.f$offset(), "f", f, Types.layer(x), "[T, C]", tokens, c);
       call.put(mhc_post_args.x_next$offset(), "xNext", xNext, x.type | Types.OUT, "[T, n, C]", tokens, n, c);
-      call.put(mhc_post_args.post_mix$offset(), "postMix", held.postMix(), FP32, "[T, n]", tokens, n);
-      call.put(mhc_post_args.res_mix$offset(), "resMix", held.resMix(), FP32, "[T, n, n]", tokens, n, n);
+      if (call.changed(HELD, held)) {
+        call.put(mhc_post_args.post_mix$offset(), "postMix", held.postMix(), FP32, "[T, n]", tokens, n);
+        call.put(mhc_post_args.res_mix$offset(), "resMix", held.resMix(), FP32, "[T, n, n]", tokens, n, n);
+      }
       call.put(mhc_post_args.orientation$offset(), config.orientation().ordinal());
       call.run(tokens);
     } finally {
@@ -231,9 +240,11 @@ public final class HyperConnection implements AutoCloseable {
       call.put(mhc_coefficients_args.x$offset(), "x", x, Types.ROW, "[T, n, C]", -1, config.streams(), width);
       long tokens = x.shape[0];
       call.config(mhc_coefficients_args.config$offset(), config);
-      parameters.put(call, mhc_coefficients_args.parameters$offset(), config, x.shape[2]);
+      parameters.putOnce(call, PARAMETERS, mhc_coefficients_args.parameters$offset(), config, x.shape[2]);
       Coefficients made = buffers.prepare(tokens);
-      made.put(call, mhc_coefficients_args.out$offset(), config, tokens);
+      if (call.changed(HELD, made)) {
+        made.put(call, mhc_coefficients_args.out$offset(), config, tokens);
+      }
       call.run(tokens);
       buffers.computed();
       return made;
@@ -288,18 +299,20 @@ public final class HyperConnection implements AutoCloseable {
       long c = x.shape[2];
       int layer = Types.layer(x);
       call.config(mhc_boundary_args.config$offset(), config);
-      parameters.put(call, mhc_boundary_args.parameters$offset(), config, c);
+      parameters.putOnce(call, PARAMETERS, mhc_boundary_args.parameters$offset(), config, c);
       if (before != null) {
         call.put(mhc_boundary_args.f$offset(), "f", f, layer, "[T, C]", tokens, c);
         layer = f.type;
-        call.put(mhc_boundary_args.post_mix$offset(), "postMix", before.postMix(), FP32, "[T, n]", tokens, n);
-        call.put(mhc_boundary_args.res_mix$offset(), "resMix", before.resMix(), FP32, "[T, n, n]", tokens, n, n);
         call.put(mhc_boundary_args.x_next$offset(), "xNext", xNext, x.type | Types.OUT, "[T, n, C]", tokens, n, c);
-      } else {
+        if (call.changed(BEFORE, before)) {
+          call.put(mhc_boundary_args.post_mix$offset(), "postMix", before.postMix(), FP32, "[T, n]", tokens, n);
+          call.put(mhc_boundary_args.res_mix$offset(), "resMix", before.resMix(), FP32, "[T, n, n]", tokens, n, n);
+        }
+      } else if (call.changed(BEFORE, NOTHING)) {
         call.clear(mhc_boundary_args.f$offset());
+        call.clear(mhc_boundary_args.x_next$offset());
         call.clear(mhc_boundary_args.post_mix$offset());
         call.clear(mhc_boundary_args.res_mix$offset());
-        call.clear(mhc_boundary_args.x_next$offset());
       }
       int outputs = layer | Types.OUT;
       call.put(mhc_boundary_args.h$offset(), afterF ? "hNext" : "h", h,
@@ -322,7 +335,10 @@ public final class HyperConnection implements AutoCloseable {
       } else {
         call.clear(mhc_boundary_args.shifted_pre_mix$offset());
       }
-      buffers.prepare(tokens).put(call, mhc_boundary_args.next$offset(), config, tokens);
+      Coefficients made = buffers.prepare(tokens);
+      if (call.changed(HELD, made)) {
+        made.put(call, mhc_boundary_args.next$offset(), config, tokens);
+      }
       call.run(tokens);
       buffers.computed();
     } finally {
@@ -469,11 +485,13 @@ public final class HyperConnection implements AutoCloseable {
       call.put(mhc_post_backward_args.d_x$offset(), "dX", dX, x.type | Types.OUT | Types.OPTIONAL, "[T, n, C]", tokens,
           n, c);
       call.put(mhc_post_backward_args.d_f$offset(), "dF", dF, f.type | Types.OUT | Types.OPTIONAL, "[T, C]", tokens, c);
-      call.put(mhc_post_backward_args.post_mix$offset(), "postMix", held.postMix(), FP32, "[T, n]", tokens, n);
-      call.put(mhc_post_backward_args.res_mix$offset(), "resMix", held.resMix(), FP32, "[T, n, n]", tokens, n, n);
       Coefficients made = buffers.gradients();
-      call.put(mhc_post_backward_args.d_post_mix$offset(), "dPostMix", made.postMix(), FP32, "[T, n]", tokens, n);
-      call.put(mhc_post_backward_args.d_res_mix$offset(), "dResMix", made.resMix(), FP32, "[T, n, n]", tokens, n, n);
+      if (call.changed(HELD, held) | call.changed(GRADIENTS, made)) {
+        call.put(mhc_post_backward_args.post_mix$offset(), "postMix", held.postMix(), FP32, "[T, n]", tokens, n);
+        call.put(mhc_post_backward_args.res_mix$offset(), "resMix", held.resMix(), FP32, "[T, n, n]", tokens, n, n);
+        call.put(mhc_post_backward_args.d_post_mix$offset(), "dPostMix", made.postMix(), FP32, "[T, n]", tokens, n);
+        call.put(mhc_post_backward_args.d_res_mix$offset(), "dResMix", made.resMix(), FP32, "[T, n, n]", tokens, n, n);
+      }
       call.put(mhc_post_backward_args.orientation$offset(), config.orientation().ordinal());
       call.run(tokens);
       buffers.gradientsComputed(false);
@@ -505,7 +523,7 @@ public final class HyperConnection implements AutoCloseable {
       call.put(mhc_coefficients_backward_args.x$offset(), "x", x, Types.ROW, "[T, n, C]", tokens, n, width);
       long c = x.shape[2];
       call.config(mhc_coefficients_backward_args.config$offset(), config);
-      parameters.put(call, mhc_coefficients_backward_args.parameters$offset(), config, c);
+      parameters.putOnce(call, PARAMETERS, mhc_coefficients_backward_args.parameters$offset(), config, c);
       putSaved(call, held, mhc_coefficients_backward_args.mix$offset(), mhc_coefficients_backward_args.inv_rms$offset());
       Coefficients given = buffers.gradientsGiven();
       call.put(mhc_coefficients_backward_args.d_pre_mix$offset(), "dPreMix",
@@ -557,8 +575,10 @@ public final class HyperConnection implements AutoCloseable {
       long c = x.shape[2];
       int layer = Types.layer(x);
       call.config(mhc_boundary_backward_args.config$offset(), config);
-      parameters.put(call, mhc_boundary_backward_args.parameters$offset(), config, c);
-      putSaved(call, held, mhc_boundary_backward_args.mix$offset(), mhc_boundary_backward_args.inv_rms$offset());
+      parameters.putOnce(call, PARAMETERS, mhc_boundary_backward_args.parameters$offset(), config, c);
+      if (call.changed(HELD, held)) {
+        putSaved(call, held, mhc_boundary_backward_args.mix$offset(), mhc_boundary_backward_args.inv_rms$offset());
+      }
 
       Coefficients before = null;
       if (previous != null) {
@@ -569,17 +589,21 @@ public final class HyperConnection implements AutoCloseable {
         }
         call.put(mhc_boundary_backward_args.f$offset(), "f", f, layer, "[T, C]", tokens, c);
         layer = f.type;
-        call.put(mhc_boundary_backward_args.post_mix$offset(), "postMix", before.postMix(), FP32, "[T, n]", tokens, n);
-        call.put(mhc_boundary_backward_args.res_mix$offset(), "resMix", before.resMix(), FP32, "[T, n, n]", tokens, n,
-            n);
         call.put(mhc_boundary_backward_args.d_f$offset(), "dF", dF, f.type | Types.OUT, "[T, C]", tokens, c);
         Coefficients made = previous.buffers.gradients();
-        call.put(mhc_boundary_backward_args.d_post_mix$offset(), "dPostMix", made.postMix(), FP32, "[T, n]", tokens, n);
-        call.put(mhc_boundary_backward_args.d_res_mix$offset(), "dResMix", made.resMix(), FP32, "[T, n, n]", tokens, n,
-            n);
-        call.put(mhc_boundary_backward_args.d_shifted_pre_mix$offset(), "dPreMix",
-            config.shifted() ? made.preMix() : null, FP32 | Types.OPTIONAL, "[T, n]", tokens, n);
-      } else {
+        if (call.changed(BEFORE, before) | call.changed(GRADIENTS, made)) {
+          call.put(mhc_boundary_backward_args.post_mix$offset(), "postMix", before.postMix(), FP32, "[T, n]", tokens,
+              n);
+          call.put(mhc_boundary_backward_args.res_mix$offset(), "resMix", before.resMix(), FP32, "[T, n, n]", tokens,
+              n, n);
+          call.put(mhc_boundary_backward_args.d_post_mix$offset(), "dPostMix", made.postMix(), FP32, "[T, n]", tokens,
+              n);
+          call.put(mhc_boundary_backward_args.d_res_mix$offset(), "dResMix", made.resMix(), FP32, "[T, n, n]", tokens,
+              n, n);
+          call.put(mhc_boundary_backward_args.d_shifted_pre_mix$offset(), "dPreMix",
+              config.shifted() ? made.preMix() : null, FP32 | Types.OPTIONAL, "[T, n]", tokens, n);
+        }
+      } else if (call.changed(BEFORE, NOTHING)) {
         call.clear(mhc_boundary_backward_args.f$offset());
         call.clear(mhc_boundary_backward_args.post_mix$offset());
         call.clear(mhc_boundary_backward_args.res_mix$offset());

@@ -166,19 +166,13 @@ public final class Operations {
     }
   }
 
-  /** The argument block of the device of an operation's first tensor, locked. */
+  /** The argument block for an operation, of its first tensor's device, begun. */
   static Call begin(Operation operation, String name, @Nullable Tensor first) {
     if (first == null) {
       throw new IllegalArgumentException(name + " is null; expected a tensor");
     }
-    Device device = first.device();
-    device.lock.lock();
-    try {
-      Call call = device.call(operation);
-      call.begin();
-      return call;
-    } finally {
-      device.lock.unlock();
-    }
+    Call call = first.device().call(operation);
+    call.begin();
+    return call;
   }
 }

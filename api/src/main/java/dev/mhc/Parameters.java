@@ -85,6 +85,18 @@ public record Parameters(@Nullable Tensor projection, @Nullable Tensor scale, @N
     }
   }
 
+  /** As {@link #put}, where a slot of the call tells whether they are written already. */
+  void putOnce(Call call, int slot, long base, HyperConnectionConfig config, long width) {
+    if (call.changed(slot, this)) {
+      put(call, base, config, width);
+    } else {
+      call.use("projection", projection);
+      call.use("scale", scale);
+      call.use("bias", bias);
+      call.use("normWeight", normWeight);
+    }
+  }
+
   /** Checks and writes an {@code mhc_parameters} at an offset of a call's block. */
   void put(Call call, long base, HyperConnectionConfig config, long width) {
     long columns = width < 0 ? -1 : config.streams() * width;

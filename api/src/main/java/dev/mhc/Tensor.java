@@ -40,6 +40,7 @@ public final class Tensor implements AutoCloseable {
   private final MemorySegment segment;
   private final MemorySegment descriptor;
   private final boolean compact;
+  private final boolean isBorrowed;
   private volatile boolean closed;
 
   private Tensor(Storage storage, @Nullable Tensor base, DType dtype, MemorySegment segment, long[] shape,
@@ -59,6 +60,7 @@ public final class Tensor implements AutoCloseable {
     }
     writable = !segment.isReadOnly() && !broadcast;
     compact = isCompact(shape, strides);
+    isBorrowed = storage.isBorrowed();
 
     // In an automatic arena: what an operation is given has to be there as long as this object, not as the memory.
     long bytes = mhc_tensor.layout().byteSize();
@@ -453,14 +455,18 @@ public final class Tensor implements AutoCloseable {
 
   /** Throws unless an operation of the device may use this tensor now, in this thread. Call with the lock held. */
   void requireUsable(String name, Device device) {
-    if (isClosed()) {
-      throw new IllegalStateException(name + " is closed: " + this);
+    if (closed | storage.closed | base != null | isBorrowed | storage.device != device) { // few are; kept small to inline
+      requireUsableView(name, device);
     }
+  }
+
+  private void requireUsableView(String name, Device device) {
+    requireOpen(name);
     if (storage.device != device) {
       throw new IllegalArgumentException(name + " belongs to another device, " + storage.device
           + "; expected a tensor of this operation's device, " + device);
     }
-    if (storage.isBorrowed()) {
+    if (isBorrowed) {
       requireReachable(name);
     }
   }

@@ -13,7 +13,7 @@ import java.util.function.LongConsumer;
 
 /** The restricted calls that are not made by jextract's output: pointers from outside, and pointers to functions. */
 public final class NativeMemory {
-  private static final FunctionDescriptor POINTER_CALL = FunctionDescriptor.ofVoid(ValueLayout.ADDRESS);
+  static final FunctionDescriptor POINTER_CALL = FunctionDescriptor.ofVoid(ValueLayout.ADDRESS);
 
   private NativeMemory() {}
 
