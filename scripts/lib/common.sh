@@ -212,3 +212,15 @@ maven() {
   fi
   mvn --batch-mode --no-transfer-progress -Dmhc.native.jobs="$(jobs)" "$@" </dev/null
 }
+
+readonly MHC_JAR=bench/target/mhc-bench.jar # the demo and the benchmarks, with all that they need
+
+# build_jar: without tests, and only if a source is newer than what was built from it.
+build_jar() {
+  if [[ -f $MHC_JAR && -z $(find pom.xml native bindings api bench \
+    \( -name target -o -name results -o -name __pycache__ \) -prune -o -type f -newer "$MHC_JAR" -print -quit) ]]; then
+    note 'already built'
+  else
+    timed 'Building' maven --quiet package -DskipTests -Dmhc.native.tests=OFF
+  fi
+}

@@ -21,6 +21,11 @@ public record Spread(double median, double min, double max, int count) {
     return new Spread(median, sorted[0], sorted[n - 1], n);
   }
 
+  /** Of one of so many equal parts of it. */
+  public Spread over(long parts) {
+    return new Spread(median / parts, min / parts, max / parts, count);
+  }
+
   /** In milliseconds: "1.23 [1.20 .. 1.40]". */
   public String milliseconds() {
     return String.format(Locale.ROOT, "%.2f [%.2f .. %.2f]", median * 1e3, min * 1e3, max * 1e3);
