@@ -126,10 +126,10 @@ class ArgumentsTest {
             a.get("y"), a.get("mix"), a.get("invRms")),
         x.free("***"), in("projection", FP32, N, N * C), in("scale", FP32, 1), in("bias", FP32, N),
         out("y", BF16, T, C), out("mix", FP32, T, N).optionally(), out("invRms", FP32, T).optionally());
-    add("Head.meanBackward", a -> Head.meanBackward(a.get("dY"), a.get("dX"), Accumulate.NONE), in("dY", BF16, T, C),
-        dX.free("***"));
-    add("Head.sumBackward", a -> Head.sumBackward(a.get("dY"), a.get("dX"), Accumulate.NONE), in("dY", BF16, T, C),
-        dX.free("***"));
+    add("Head.meanBackward", a -> Head.meanBackward(a.get("dY"), a.get("dX"), Accumulate.NONE),
+        dX.free("***"), in("dY", BF16, T, C));
+    add("Head.sumBackward", a -> Head.sumBackward(a.get("dY"), a.get("dX"), Accumulate.NONE),
+        dX.free("***"), in("dY", BF16, T, C));
     add("Head.weightedBackward",
         a -> Head.weightedBackward(CONFIG, new Head.Weights(a.get("projection"), a.get("scale"), a.get("bias")),
             a.get("x"), a.get("mix"), a.get("invRms"), a.get("dY"), a.get("dX"),
@@ -237,7 +237,7 @@ class ArgumentsTest {
             (layer, next) -> Recompute.of(List.of(layer, next)).run(a.get("x"), null,
                 new Tensor[] {a.get("f"), null}, new Tensor[] {null, a.get("residuals")},
                 new Tensor[] {a.get("h"), null}, null)),
-        x.free("*  "), f, out("residuals", BF16, T, N, C).optionally(), h.optionally());
+        x.free("* *"), f, out("residuals", BF16, T, N, C).optionally(), h.optionally());
   }
 
   /** Messages of a shared implementation name the argument as most methods do. */
@@ -337,7 +337,8 @@ class ArgumentsTest {
   private void refuse(Case each, Argument argument) throws Exception {
     String name = names.getOrDefault(argument.name, argument.name);
     if (!argument.optional) {
-      expect(each, argument, null, IllegalArgumentException.class, argument.name, "null", "expected");
+      String nullName = argument.name.equals("dHNext") ? "dInput" : argument.name; // refused by the record it is in
+      expect(each, argument, null, IllegalArgumentException.class, nullName, "null", "expected");
     }
     long[] shape = argument.shape;
     long[] longer = Arrays.copyOf(shape, shape.length + 1);
@@ -360,7 +361,7 @@ class ArgumentsTest {
     closed.close();
     expect(each, argument, closed, IllegalStateException.class, name + " is closed");
     expect(each, argument, other.tensor(argument.type, shape), IllegalArgumentException.class,
-        name + " belongs to another device", "expected");
+        each.arguments.get(0) == argument ? "belongs to another device" : name + " belongs to another device", "expected");
 
     long bytes = 4096L * 64;
     Arena ended = Arena.ofShared();
