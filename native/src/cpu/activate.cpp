@@ -108,12 +108,6 @@ void mix_permutations_backward(int n, const F* weight, const F* d_res, F* d_logi
   for (int k = 0; k < factorial(n); ++k) d_logit[k] = weight[k] * (d_logit[k] - mean);
 }
 
-// Derivatives without a difference that cancels: with t = exp(-|x|), sigmoid' is t / (1 + t)^2, tanh' is 4 t^2 / (1 + t^2)^2.
-F sigmoid_slope(F x) {
-  F t = exp(zero() - abs(x));
-  F scale = set(1.0f) / (set(1.0f) + t);
-  return t * scale * scale;
-}
 F tanh_slope(F x) { return set(4.0f) * sigmoid_slope(x + x); }
 
 // From the gradients of a group's logits, all in place, to those of mix and scale.

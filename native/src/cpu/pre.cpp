@@ -8,16 +8,9 @@ namespace {
 
 template <class X, class H, int N>
 void pre_token(const PreProblem& p, int64_t token) {
-  int n = N == kAnyStreams ? p.sizes.streams : N;
   float pre_mix[kMaxStreams];
-  load_mix_row(p.pre_mix, token, n, pre_mix);
-  H* h = p.h.at<H>(token);
-  for (int64_t c = 0; c < p.sizes.width; c += W) {
-    int64_t left = p.sizes.width - c;
-    F x[N == kAnyStreams ? kMaxStreams : N];
-    for (int i = 0; i < n; ++i) x[i] = load_upto(p.x.at<X>(token, i) + c, left);
-    store_upto(h + c, pre_value<N>(pre_mix, x, n), left);
-  }
+  load_mix_row(p.pre_mix, token, p.sizes.streams, pre_mix);
+  pre_row<X, H, N>(p.x, token, pre_mix, p.h.at<H>(token));
 }
 
 }  // namespace
