@@ -8,6 +8,7 @@
 //   store(p, v) store(p, v, n)
 //   stream(p, v)           store past the caches, for what is not read again soon; stream_fence() before others read it
 //   prefetch(p)            brings the line of p to the second-level cache
+//   copy(p, to) copy(p, to, n)  W elements as they are; or the first n < W, and zeros behind them up to W
 //   load1(p) store1(p, s)  one float, or one byte
 //   load(p) store_quotient(p, a, b, 1 / b)   of e4m3, and with n as above: a / b in one rounding, |a| <= 448 b or not
 //                          finite (which becomes NaN), b in [2^-62, 2^120]
@@ -51,6 +52,15 @@ inline void store_upto(T* p, F v, int64_t n) {
     store(p, v);
   } else {
     store(p, v, static_cast<int>(n));
+  }
+}
+
+template <class T>
+inline void copy_upto(const T* p, T* to, int64_t n) {
+  if (n >= W) {
+    copy(p, to);
+  } else {
+    copy(p, to, static_cast<int>(n));
   }
 }
 

@@ -84,6 +84,15 @@ inline void stream(f16* p, F a) { stream_bits(p, half_bits(a)); }
 inline void stream_fence() { _mm_sfence(); }
 inline void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T1); }
 template <class T>
+inline void copy(const T* p, T* to) {
+  std::memcpy(to, p, W * sizeof(T));
+}
+template <class T>
+inline void copy(const T* p, T* to, int n) {
+  std::memset(to, 0, W * sizeof(T));
+  std::memcpy(to, p, static_cast<size_t>(n) * sizeof(T));
+}
+template <class T>
 inline T load1(const T* p) {
   return *p;
 }

@@ -69,6 +69,22 @@ inline void stream(f16* p, F a) { stream_bits(p, half_bits(a)); }
 inline void stream_fence() { _mm_sfence(); }
 inline void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T1); }
 template <class T>
+inline void copy(const T* p, T* to) {
+  if constexpr (sizeof(T) == 2) {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+  } else {
+    _mm512_storeu_si512(to, _mm512_loadu_si512(p));
+  }
+}
+template <class T>
+inline void copy(const T* p, T* to, int n) {
+  if constexpr (sizeof(T) == 2) {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm256_maskz_loadu_epi16(first(n), p));
+  } else {
+    _mm512_storeu_si512(to, _mm512_maskz_loadu_epi32(first(n), p));
+  }
+}
+template <class T>
 inline T load1(const T* p) {
   return *p;
 }

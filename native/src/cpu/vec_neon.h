@@ -72,6 +72,15 @@ inline void stream(T* p, F a) {
 inline void stream_fence() {}
 inline void prefetch(const void* p) { __builtin_prefetch(p, 0, 2); }
 template <class T>
+inline void copy(const T* p, T* to) {
+  std::memcpy(to, p, W * sizeof(T));
+}
+template <class T>
+inline void copy(const T* p, T* to, int n) {
+  std::memset(to, 0, W * sizeof(T));
+  std::memcpy(to, p, static_cast<size_t>(n) * sizeof(T));
+}
+template <class T>
 inline T load1(const T* p) {
   return *p;
 }

@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <cstring>
 #include <utility>
 
 #include "core/types.h"
@@ -66,6 +67,17 @@ inline void stream(T* p, const F& a) {
 }
 inline void stream_fence() {}
 inline void prefetch(const void* p) { __builtin_prefetch(p, 0, 2); }
+template <class T>
+inline void copy(const T* p, T* to) {
+  count_read(p, W * sizeof(T));
+  std::memcpy(to, p, W * sizeof(T));
+}
+template <class T>
+inline void copy(const T* p, T* to, int n) {
+  count_read(p, static_cast<size_t>(n) * sizeof(T));
+  std::memset(to, 0, W * sizeof(T));
+  std::memcpy(to, p, static_cast<size_t>(n) * sizeof(T));
+}
 template <class T>
 inline T load1(const T* p) {
   count_read(p, sizeof *p);

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cpu/post_backward.h"
+
+#include "cpu/kernels.h"
+
+namespace mhc::cpu::MHC_TIER {
+namespace {
+
+template <class X, class H, int N>
+void post_backward_token(const PostBackwardProblem& p, bool past_caches, int64_t token) {
+  constexpr int kRoom = N == kAnyStreams ? kMaxStreams : N;
+  int n = N == kAnyStreams ? p.sizes.streams : N;
+  PostMix mix;
+  mix.load(p.post_mix, p.res_mix, p.orientation, token, n);
+  F dots[kRoom + kRoom * kRoom];
+  for (int k = 0; k < post_dots(n); ++k) dots[k] = zero();
+  alignas(64) float d[kChunkVectors * kRoom * W];
+  for (int64_t c = 0; c < p.sizes.width; c += kChunk) {
+    int64_t left = p.sizes.width - c;
+    for (int o = 0; o < n; ++o) {
+      const X* from = p.d_x_next.at<X>(token, o) + c;
+      for (int v = 0; v * W < std::min(left, kChunk); ++v) {
+        store(d + (v * n + o) * W, load_upto(from + v * W, left - v * W));
+      }
+    }
+    PostOutputs<X, H> out{p.d_x ? p.d_x.at<X>(token) + c : nullptr, p.d_x.stride[1],
+                          p.d_f ? p.d_f.at<H>(token) + c : nullptr, p.accumulate_inputs, past_caches};
+    post_backward_chunk<X, H, N>(mix, n, d, n * W, p.x.at<X>(token) + c, p.x.stride[1], p.f.at<H>(token) + c, left,
+                                 out, dots);
+  }
+  write_post_dots(dots, n, p.orientation, token, p.d_post_mix, p.d_res_mix);
+}
+
+}  // namespace
+
+Space post_backward_space(const PostBackwardProblem&, int) { return {}; }
+
+void post_backward(const PostBackwardProblem& p, const Job& job) {
+  bool in_place = p.d_x && p.d_x.data == p.d_x_next.data;
+  bool past_caches = !in_place && !p.accumulate_inputs && worth_streaming(p.d_x);
+  with_row_types(p.x.type, p.f.type, [&](auto x, auto f) {
+    with_streams(p.sizes.streams, [&](auto streams) {
+      for_token_blocks(job.pool, p.sizes.tokens, 16, [&](int, int64_t first, int64_t last) {
+        for (int64_t t = first; t < last; ++t) {
+          post_backward_token<typename decltype(x)::type, typename decltype(f)::type, streams>(p, past_caches, t);
+        }
+        stream_fence();
+      });
+    });
+  });
+}
+
+}  // namespace mhc::cpu::MHC_TIER

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+// From D, the gradient of one token's x_next, to the gradients of x, f, post_mix and H_res, some channels at a time:
+//   d_x[i] = sum_o H_res[o][i] D[o];  d_f = sum_o post_mix[o] D[o];  d_post_mix[o] = <D[o], f>;  dH_res[o][i] = <D[o], x[i]>
+#pragma once
+
+#include "core/arguments.h"
+#include "cpu/post.h"
+
+namespace mhc::cpu::MHC_TIER {
+
+// Channels that a token's rows are worked on at a time.
+constexpr int kChunkVectors = 4;
+constexpr int64_t kChunk = kChunkVectors * W;
+
+// Whether a gradient is so large that nobody will find it in a cache.
+inline bool worth_streaming(const View& rows) {
+  int64_t bytes = static_cast<int64_t>(size_of(rows.type));
+  for (int i = 0; i < rows.rank; ++i) bytes *= rows.shape[i];
+  return rows.given && bytes > (16 << 20);
+}
+
+// store, or past the caches where that is wanted and a whole vector is at hand.
+template <class T>
+inline void put(T* p, F value, int64_t left, bool past_caches) {
+  if (past_caches && left >= W) {
+    stream(p, value);
+  } else {
+    store_upto(p, value, left);
+  }
+}
+
+// One token's outputs from a channel on; nullptr: not wanted.
+template <class X, class H>
+struct PostOutputs {
+  X* d_x;
+  int64_t d_x_step;
+  H* d_f;
+  bool accumulate;
+  bool past_caches;
+};
+
+// The dot products of one token: vectors of partial sums, [n] of post_mix and then [n][n] of H_res, [out][in].
+inline int post_dots(int n) { return n + n * n; }
+
+// d[vector][o] are d_step floats apart from one vector of channels to the next; x[i] are x_step elements apart.
+template <class X, class H, int N>
+inline void post_backward_chunk(const PostMix& mix, int streams, const float* d, int64_t d_step, const X* x,
+                                int64_t x_step, const H* f, int64_t left, const PostOutputs<X, H>& out, F* dots) {
+  const int n = N == kAnyStreams ? streams : N;
+  constexpr int kRoom = N == kAnyStreams ? kMaxStreams : N;
+  const int vectors = left >= kChunk ? kChunkVectors : static_cast<int>((left + W - 1) / W);
+  F d_post[kRoom];
+  for (int o = 0; o < n; ++o) d_post[o] = dots[o];
+  for (int v = 0; v < vectors; ++v) {
+    F layer = load_upto(f + v * W, left - v * W);
+    F d_f = zero();
+    for (int o = 0; o < n; ++o) {
+      F value = load(d + v * d_step + o * W);
+      d_f = o == 0 ? set(mix.post[o]) * value : fma(set(mix.post[o]), value, d_f);
+      d_post[o] = fma(value, layer, d_post[o]);
+    }
+    if (!out.d_f) continue;
+    if (out.accumulate) d_f = d_f + load_upto(out.d_f + v * W, left - v * W);
+    put(out.d_f + v * W, d_f, left - v * W, out.past_caches);
+  }
+  for (int o = 0; o < n; ++o) dots[o] = d_post[o];
+  dots += n;
+  F local[N == kAnyStreams ? 1 : N * N];
+  F* d_res = dots;
+  if constexpr (N != kAnyStreams) {  // few enough for registers
+    for (int k = 0; k < N * N; ++k) local[k] = dots[k];
+    d_res = local;
+  }
+  for (int v = 0; v < vectors; ++v) {
+    F value[kRoom];
+    for (int o = 0; o < n; ++o) value[o] = load(d + v * d_step + o * W);
+    for (int i = 0; i < n; ++i) {
+      F input = load_upto(x + i * x_step + v * W, left - v * W);
+      F d_x = set(mix.res[0][i]) * value[0];
+      d_res[i] = fma(value[0], input, d_res[i]);
+      for (int o = 1; o < n; ++o) {
+        d_x = fma(set(mix.res[o][i]), value[o], d_x);
+        d_res[o * n + i] = fma(value[o], input, d_res[o * n + i]);
+      }
+      if (!out.d_x) continue;
+      X* p = out.d_x + i * out.d_x_step + v * W;
+      if (out.accumulate) d_x = d_x + load_upto(p, left - v * W);
+      put(p, d_x, left - v * W, out.past_caches);
+    }
+  }
+  if constexpr (N != kAnyStreams) {
+    for (int k = 0; k < N * N; ++k) dots[k] = local[k];
+  }
+}
+
+// The sums of one token's dots, to its rows of d_post_mix and d_res_mix (as the orientation says).
+inline void write_post_dots(const F* dots, int n, int32_t orientation, int64_t token, const View& d_post_mix,
+                            const View& d_res_mix) {
+  for (int o = 0; o < n; ++o) {
+    if (d_post_mix) store1(d_post_mix.at<float>(token, o), sum(dots[o]));
+    if (!d_res_mix) continue;
+    for (int i = 0; i < n; ++i) {
+      int row = orientation == MHC_OUT_IN ? o : i, column = orientation == MHC_OUT_IN ? i : o;
+      store1(d_res_mix.at<float>(token, row, column), sum(dots[n + o * n + i]));
+    }
+  }
+}
+
+}  // namespace mhc::cpu::MHC_TIER
