@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+// mhc_head against the oracle.
+#include <cmath>
+
+#include "call.h"
+
+using namespace mhc_test;
+
+namespace {
+
+// y from the mixes that the library stored, so that the projection's error is counted once.
+void check_weighted(Call& c, const Form& f) {
+  const oracle::Parameters p = oracle_parameters(c, "");
+  const auto exact = oracle::head(c.config, MHC_HEAD_WEIGHTED, p, c.values("x"), f.shape());
+  const auto size = oracle::head(c.config, MHC_HEAD_WEIGHTED, {absolute(p.projection), p.scale, p.bias, {}},
+                                 absolute(c.values("x")), f.shape());
+  EXPECT_TRUE(rounds_to(c["mix"], exact.mix, size.mix, kDotFactor));
+  EXPECT_TRUE(rounds_to(c["inv_rms"], exact.inv_rms, exact.inv_rms, kDotFactor));
+  Array weight = c.values("mix");
+  for (size_t i = 0; i < weight.size(); ++i)
+    weight[i] = 1 / (1 + std::exp(-(p.scale[0] * weight[i] + p.bias[i % f.streams]))) + c.config.pre_eps;
+  EXPECT_TRUE(rounds_to(c["y"], oracle::pre(c.values("x"), weight, f.shape()),
+                        oracle::pre(absolute(c.values("x")), weight, f.shape()), f.streams + 16.0));
+}
+
+TEST(Head, agrees_with_the_oracle) {
+  Random random;
+  for (int32_t kind : {MHC_HEAD_WEIGHTED, MHC_HEAD_MEAN, MHC_HEAD_SUM}) {
+    Form start;
+    start.kind = kind;
+    start.config = preset(MHC_PRESET_DEEPSEEK_V4, 4);
+    start.config.pre_eps = 1e-2f;
+    for_each_form(start, [&](const Form& form, const Context& context) {
+      auto call = make_head(form, random);
+      ASSERT_EQ(call->run(context), MHC_OK) << mhc_last_error();
+      if (kind == MHC_HEAD_WEIGHTED) return check_weighted(*call, form);
+      const auto exact = oracle::head(call->config, kind, {}, call->values("x"), form.shape());
+      const auto size = oracle::head(call->config, kind, {}, absolute(call->values("x")), form.shape());
+      EXPECT_TRUE(rounds_to((*call)["y"], exact.y, size.y, form.streams + 1));
+    });
+  }
+}
+
+}  // namespace
