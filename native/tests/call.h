@@ -145,6 +145,10 @@ void fill_from_golden(Call& call, const golden::Case& c);
 // Each output that the case knows, rounded to its type from within relative times the largest value.
 void expect_golden(Call& call, const golden::Case& c, double relative);
 
+// What may have cancelled in a gradient that is a sum over all tokens and streams, of products with dots over the width, into
+// one number (scale); for others the largest value already says how large the terms were.
+double cancelled(const Call& call, const std::string& gradient);
+
 // Tokens, streams and width: the quick ones, or all of the design where MHC_TEST_FULL is 1.
 std::vector<oracle::Shape> shapes();
 // Runs body for every tier, pair of types and shape, padded and compact in turn, with a context of two threads.

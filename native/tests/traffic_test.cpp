@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+// The traffic ledger, counted at each load and store: rows of C elements cross memory as often as the design says, not once more.
+#include "call.h"
+
+using namespace mhc_test;
+
+namespace {
+
+// Rows per token, in streams' and in layer tensors' elements.
+struct Rows {
+  int64_t streams, layer;
+};
+struct Ledger {
+  const char* name;
+  Maker make;
+  std::function<void(Form&)> change;
+  Rows read, written;
+};
+
+constexpr int64_t n = 4;
+
+void as_is(Form&) {}
+void first(Form& f) { f.first = true; }
+void shifted(Form& f) { f.config = preset(MHC_PRESET_DEEPSEEK_V4_1, n); }
+void norm(Form& f) { f.norm = true; }
+void norm_weight(Form& f) { f.norm_weight = true; }
+void is_static(Form& f) { f.config.is_static = 1; }
+void residual(Form& f) { f.config.mode = MHC_MODE_RESIDUAL; }
+void add_inputs(Form& f) { f.accumulate = MHC_ACCUMULATE_INPUTS; }
+void mean(Form& f) { f.kind = MHC_HEAD_MEAN; }
+
+const std::vector<Ledger>& ledgers() {
+  static const std::vector<Ledger> all = {
+      {"boundary", make_boundary, as_is, {n, 1}, {n, 1}},
+      {"boundary_shifted", make_boundary, shifted, {n, 1}, {n, 1}},
+      {"boundary_norm_weight", make_boundary, norm_weight, {n, 1}, {n, 1}},
+      {"boundary_norm", make_boundary, norm, {n, 1}, {n, 2}},  // h and y
+      {"boundary_static", make_boundary, is_static, {n, 1}, {n, 1}},
+      {"boundary_residual", make_boundary, residual, {n, 1}, {n, 1}},
+      {"boundary_first", make_boundary, first, {n, 0}, {0, 1}},
+      {"boundary_backward", make_boundary_backward, as_is, {2 * n, 2}, {n, 1}},
+      {"boundary_backward_shifted", make_boundary_backward, shifted, {2 * n, 2}, {n, 1}},
+      {"boundary_backward_norm", make_boundary_backward, norm, {2 * n, 2}, {n, 1}},
+      {"boundary_backward_accumulate", make_boundary_backward, add_inputs, {3 * n, 3}, {n, 1}},
+      {"coefficients", make_coefficients, as_is, {n, 0}, {0, 0}},
+      {"coefficients_static", make_coefficients, is_static, {0, 0}, {0, 0}},
+      {"coefficients_backward", make_coefficients_backward, as_is, {n, 0}, {n, 0}},
+      {"pre", make_pre, as_is, {n, 0}, {0, 1}},
+      {"pre_backward", make_pre_backward, as_is, {n, 1}, {n, 0}},
+      {"post", make_post, as_is, {n, 1}, {n, 0}},
+      {"post_backward", make_post_backward, as_is, {2 * n, 1}, {n, 1}},
+      {"expand", make_expand, as_is, {0, 1}, {n, 0}},
+      {"expand_backward", make_expand_backward, as_is, {n, 0}, {0, 1}},
+      {"head", make_head, as_is, {n, 0}, {0, 1}},
+      {"head_mean", make_head, mean, {n, 0}, {0, 1}},
+      {"head_backward", make_head_backward, as_is, {n, 1}, {n, 0}},
+      {"head_backward_mean", make_head_backward, mean, {0, 1}, {n, 0}},
+      {"rmsnorm", make_rmsnorm, norm_weight, {0, 1}, {0, 1}},
+      {"rmsnorm_backward", make_rmsnorm_backward, norm_weight, {0, 2}, {0, 1}},
+      {"recompute", make_recompute, as_is, {n, 3}, {4 * n, 3}},  // 3 layers, each with x and h, and x_next
+  };
+  return all;
+}
+
+mhc_traffic counted(Call& call, const Context& context) {
+  EXPECT_EQ(call.run(context), MHC_OK) << mhc_last_error();
+  mhc_traffic traffic = {};
+  traffic.struct_size = sizeof traffic;
+  EXPECT_EQ(mhc_context_get_traffic(context.get(), &traffic), MHC_OK) << mhc_last_error();
+  return traffic;
+}
+
+class Traffic : public testing::TestWithParam<Ledger> {};
+
+TEST_P(Traffic, is_what_the_ledger_says) {
+  Random random;
+  Context context(MHC_CPU_TIER_COUNTING);
+  for (const Types& types : kTypes)
+    for (int64_t tokens : {0, 1, 13, 70})
+      for (int64_t width : {1, 37, 256}) {
+        Form form;
+        GetParam().change(form);
+        form.types = types;
+        form.tokens = tokens;
+        form.width = width;
+        auto call = GetParam().make(form, random);
+        if (form.accumulate)
+          for (Operand& o : call->operands())
+            if (o.role == Role::output) o.tensor->set(Array(o.tensor->count()));
+        const mhc_traffic t = counted(*call, context);
+        auto bytes = [&](Rows r) { return (uint64_t)(tokens * width * (r.streams * types.streams.bytes + r.layer * types.layer.bytes)); };
+        EXPECT_EQ(t.row_bytes_read, bytes(GetParam().read)) << form.describe();
+        EXPECT_EQ(t.row_bytes_written, bytes(GetParam().written)) << form.describe();
+      }
+}
+
+INSTANTIATE_TEST_SUITE_P(all, Traffic, testing::ValuesIn(ledgers()), [](const auto& info) { return std::string(info.param.name); });
+
+// FP8 reads the row once and writes a byte an element.
+TEST(TrafficFp8, is_one_pass) {
+  Random random;
+  Context context(MHC_CPU_TIER_COUNTING);
+  Form form;
+  form.tokens = 13;
+  form.width = 300;
+  form.types = {kBf16, kBf16};
+  const uint64_t elements = 13 * 300;
+  auto quantize = make_fp8_quantize(form, random), dequantize = make_fp8_dequantize(form, random);
+  mhc_traffic t = counted(*quantize, context);
+  EXPECT_EQ(t.row_bytes_read, 2 * elements);
+  EXPECT_EQ(t.row_bytes_written, elements);
+  t = counted(*dequantize, context);
+  EXPECT_EQ(t.row_bytes_read, elements);
+  EXPECT_EQ(t.row_bytes_written, 2 * elements);
+  form.fp8 = true;
+  auto boundary = make_boundary(form, random);
+  t = counted(*boundary, context);
+  EXPECT_EQ(t.row_bytes_read, 2 * 5 * elements);
+  EXPECT_EQ(t.row_bytes_written, 2 * 5 * elements + elements);
+}
+
+// What is not counted as memory traffic has to fit a second-level cache, at the widths that models have.
+TEST(TrafficScratch, fits_the_second_level_cache) {
+  Random random;
+  Context context(MHC_CPU_TIER_COUNTING);
+  for (const Maker& make : {Maker(make_boundary), Maker(make_boundary_backward), Maker(make_recompute)})
+    for (int64_t width : {1280, 4096, 7168}) {
+      Form form;
+      form.tokens = 9;
+      form.width = width;
+      form.types = {kBf16, kBf16};
+      auto call = make(form, random);
+      const mhc_traffic t = counted(*call, context);
+      EXPECT_LE(t.scratch_bytes, 2u << 20) << call->function() << " C=" << width;
+      EXPECT_GT(t.parameter_bytes_read, 0u) << call->function();
+    }
+}
+
+}  // namespace
