@@ -573,7 +573,9 @@ std::unique_ptr<Call> make_birkhoff(const Form& s, Random& r) {
     c.args.remainder = c.pointer("remainder");
   });
   const int64_t n = s.streams, terms = (n - 1) * (n - 1) + 1;
-  const Array doubly_stochastic = oracle::sinkhorn(preset(MHC_PRESET_PAPER, s.streams), r.normals(s.tokens * n * n), n);
+  mhc_config converged = preset(MHC_PRESET_PAPER, 4);
+  converged.iterations = 500;
+  const Array doubly_stochastic = oracle::sinkhorn(converged, r.normals(s.tokens * n * n), n);
   call->input("matrix", kFp32, {s.tokens, n, n}, doubly_stochastic);
   call->output("weight", kFp32, {s.tokens, terms});
   call->output("permutation", kInt32, {s.tokens, terms, n});
