@@ -22,9 +22,12 @@ oracle::Boundary inputs_of(const Call& c, const Form& form) {
           c.values("res_mix"),   c.values("shifted_pre_mix"),      c.values("norm_weight"), *c.eps, {}, {}};
 }
 
+// Gradients far below the terms they are sums of are known to a float's share of those terms, hence the 0.1: those terms are of order 1.
+// x_{l+1} is rebuilt and rounded: where the exact value is next to a tie it may go either way, one place of its type.
 void expect_gradient(Call& c, const std::string& name, const Array& exact) {
   if (!c.has(name)) return;
-  EXPECT_TRUE(rounds_to(c[name], exact, Array(exact.size(), 2e-5 * (largest(exact) + cancelled(c, name))))) << name;
+  const double relative = c["x"].element() == kFp32 ? 5e-5 : 5e-4;
+  EXPECT_TRUE(rounds_to(c[name], exact, Array(exact.size(), relative * (0.1 + largest(exact) + cancelled(c, name))))) << name;
 }
 
 void check(Call& c, const Form& form, Random& random, const Context& context) {

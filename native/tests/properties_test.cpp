@@ -318,7 +318,7 @@ TEST_P(Properties, accumulates_what_is_asked_for) {
           Array expected = (*written)[o.name].values(), slack = expected;
           const double size = largest(expected);
           for (size_t k = 0; k < expected.size(); ++k) {  // what was written had been rounded, what is added had not
-            slack[k] = half_place(o.tensor->element()) * std::fabs(expected[k]) + 1e-6 * (1 + size);
+            slack[k] = 2 * half_place(o.tensor->element()) * std::fabs(expected[k]) + 1e-6 * (1 + size);
             expected[k] += start[k];
           }
           EXPECT_TRUE(rounds_to(*o.tensor, expected, slack)) << o.name << " with flags " << flags;

@@ -17,13 +17,14 @@ void run_block(const Pass& p, const Projection& projection, const Affine& affine
                int64_t last, int64_t next_last) {
   int64_t tokens = last - first;
   int n = p.sizes.streams;
-  for (int64_t t = 0; t < tokens; ++t) {
+  bool scanned = has_product(p.config) || p.exit;  // static coefficients alone do not look at x
+  for (int64_t t = 0; scanned && t < tokens; ++t) {
     float squares = enter<X, H, N>(p.entry, first + t, first + t, s.rows, t);
     s.inv_rms[t] = inv_rms_of(squares, n * p.sizes.width, p.config.rms_eps_mode, p.config.rms_eps);
   }
   if (has_product(p.config)) {
     Prefetch next(p.entry.x, p.entry.f, last, next_last);
-    make_mix(s, tokens, projection, p.sizes.mix_count, next);
+    make_mix(s, tokens, projection, p.sizes.mix_count, &next);
   }
   settle(s, p.config, p.sizes, affine, p.out, first, tokens);
   if (!p.exit) return;

@@ -180,7 +180,7 @@ float enter(const Entry& entry, int64_t x_token, int64_t token, const Rows<X>& r
 
 // mix[t][m] = x . projection^T * inv_rms[t] for the block.
 template <class X>
-void make_mix(PassScratch<X>& s, int64_t tokens, const Projection& projection, int64_t m, Prefetch& next) {
+void make_mix(PassScratch<X>& s, int64_t tokens, const Projection& projection, int64_t m, Prefetch* next) {
   project(s.rows, tokens, projection.data, projection.step, m, s.sums, next);
   for (int64_t t = 0; t < tokens; ++t) {
     for (int64_t o = 0; o < m; ++o) s.mix[t * m + o] = sum(s.sums[t * m + o]) * s.inv_rms[t];

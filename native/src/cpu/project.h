@@ -120,11 +120,13 @@ constexpr int64_t kProjectChannels = 512;
 // sums[tokens][m] of x . projection^T; projection is [m][streams * width] with rows projection_step apart.
 template <class X>
 void project(const Rows<X>& rows, int64_t tokens, const float* projection, int64_t projection_step, int64_t m, F* sums,
-             Prefetch& next) {
+             Prefetch* next) {
   for (int64_t k = 0; k < tokens * m; ++k) sums[k] = zero();
   int64_t x_step = rows.streams * rows.pitch;
-  next.plan(rows.streams * ((rows.width + kProjectChannels - 1) / kProjectChannels) *
-                  ((m + kOutputs - 1) / kOutputs) * ((tokens + kTokens - 1) / kTokens));
+  if (next) {
+    next->plan(rows.streams * ((rows.width + kProjectChannels - 1) / kProjectChannels) *
+               ((m + kOutputs - 1) / kOutputs) * ((tokens + kTokens - 1) / kTokens));
+  }
   for (int i = 0; i < rows.streams; ++i) {
     for (int64_t c = 0; c < rows.width; c += kProjectChannels) {
       int64_t count = std::min(kProjectChannels, rows.width - c);
@@ -133,11 +135,11 @@ void project(const Rows<X>& rows, int64_t tokens, const float* projection, int64
         const float* weights = projection + o * projection_step + i * rows.width + c;
         int64_t t = 0;
         for (; t + kTokens <= tokens; t += kTokens) {
-          next.turn();
+          if (next) next->turn();
           project_tile_of<X, kTokens, kOutputs>(outputs, rows.at(t, i) + c, x_step, weights, projection_step, count,
                                                 sums + t * m + o, m);
         }
-        if (t < tokens) next.turn();
+        if (next && t < tokens) next->turn();
         for (; t < tokens; ++t) {
           project_tile_of<X, 1, kOutputs>(outputs, rows.at(t, i) + c, x_step, weights, projection_step, count,
                                           sums + t * m + o, m);

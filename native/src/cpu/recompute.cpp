@@ -65,10 +65,7 @@ void run_block(const RecomputeProblem& p, const Layer* layers, PassScratch<X>& s
     } else {
       enter_after(layers[l - 1].views, layer.x);
     }
-    if (has_product(p.config)) {
-      Prefetch nothing(p.x, {}, last, last);
-      make_mix(s, tokens, layers[l].projection, p.sizes.mix_count, nothing);
-    }
+    if (has_product(p.config)) make_mix(s, tokens, layers[l].projection, p.sizes.mix_count, nullptr);
     Affine affine;
     affine.load(layer.parameters, p.sizes.mix_count);
     settle(s, p.config, p.sizes, affine, layer.out, first, tokens);

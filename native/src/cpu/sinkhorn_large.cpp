@@ -200,6 +200,7 @@ class Large {
   void make_all() const;
   void log_pass(int t);
   void linear_pass(int t);
+  void rescue_columns(int t);
   void columns(int t);
   void alternate();
   void record(int t);
@@ -372,6 +373,28 @@ void Large::linear_pass(int t) {
   });
 }
 
+// Rows came first, and a column far below the others has a sum that vanishes in a float: K anew, with g by each column's
+// maximum, so that its sums lie in [1, k].
+void Large::rescue_columns(int t) {
+  if (t != plan.first || t == 0 || plan.eps_mode != MHC_EPS_NONE || plan.start != MHC_SINKHORN_EXP) return;
+  bool vanishes = false;
+  for (int64_t j = 0; j < plan.pitch; j += W) store(v_ + j, partial_sum(j));
+  for (int64_t j = 0; j < plan.k; ++j) vanishes |= v_[j] < 1e-30f;
+  fill(v_, 1.0f);
+  if (!vanishes) return;
+  copy(f_, shift_);
+  start_columns();
+  fill(shift_, 0.0f);
+  each_block([&](int worker, int64_t block) {
+    float* partial = clean_partial(block);
+    for (int64_t i = block * kBlockRows; i < plan.block_end(block); ++i) {
+      float* row = place(i, spare(worker));
+      make_row(i, row);
+      for (int64_t j = 0; j < plan.k; j += W) store(partial + j, load(partial + j) + load_upto(row + j, plan.k - j));
+    }
+  });
+}
+
 void Large::columns(int t) {
   if (t == 0 && !plan.softmax) {  // the only sums that may be out of a float's range: from and to logarithms
     for (int64_t j = 0; j < plan.pitch; j += W) store(v_ + j, partial_sum(j));
@@ -388,6 +411,7 @@ void Large::columns(int t) {
     }
     return fill(v_, 1.0f);
   }
+  rescue_columns(t);
   for (int64_t j = 0; j < plan.pitch; j += W) {
     F total = partial_sum(j), v = load(v_ + j);
     if (plan.eps_mode == MHC_EPS_NONE) {
