@@ -274,7 +274,8 @@ class GoldenTest {
     }
     layers[0].preBackward(x[0], golden.input(device, type, "layer0_d_h"), dX, dX, gradients[0]);
     for (int l = 0; l < count; l++) {
-      checkGradients(golden, "layer" + l + "_d_parameters_", gradients[l], loose);
+      // Sums over tokens and streams of terms that cancel, after two layers in float32.
+      checkGradients(golden, "layer" + l + "_d_parameters_", gradients[l], type == FP32 ? 20 * TIGHT : loose);
     }
     Tensor dEmbedding = device.tensor(type, tokens, width);
     Expand.backward(dX, dEmbedding, Accumulate.NONE);
