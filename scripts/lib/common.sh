@@ -166,6 +166,8 @@ missing_packages() {
   has_gtest || printf 'libgtest-dev\n'
   command -v pkg-config >/dev/null || printf 'pkg-config\n'
   find_python >/dev/null || printf 'python3\npython3-numpy\n'
+  command -v mpirun >/dev/null || printf 'openmpi-bin\n'
+  command -v mpicc >/dev/null || printf 'libopenmpi-dev\n'
 }
 
 # Prints a Python that has NumPy.
@@ -178,6 +180,28 @@ find_python() {
     fi
   done
   return 1
+}
+
+# What the bindings of NVIDIA's libraries are tested with; none of it needs a GPU or a driver.
+readonly MHC_NVIDIA_PACKAGES=(nvidia-cuda-runtime==13.0.96 nvidia-cublas==13.1.1.3 nvidia-nccl-cu13==2.30.7
+  nvidia-cuda-crt nvidia-cuda-cccl)
+
+# Sets MHC_NVIDIA to a folder with NVIDIA's libraries and headers, fetching them where pip can. Without them the tests that
+# want them are skipped.
+ensure_nvidia() {
+  local folder=$PWD/target/nvidia
+  if [[ -z ${MHC_NVIDIA-} && ! -d $folder/nvidia/nccl ]]; then
+    rm -rf "$folder"
+    if ! python3 -m pip install --quiet --disable-pip-version-check --no-deps --target "$folder.part" \
+      "${MHC_NVIDIA_PACKAGES[@]}"; then
+      rm -rf "$folder.part"
+      note 'not there, and pip cannot fetch them: tests that need them are skipped'
+      return
+    fi
+    mv "$folder.part" "$folder"
+  fi
+  export MHC_NVIDIA=${MHC_NVIDIA-$folder/nvidia}
+  note "$MHC_NVIDIA"
 }
 
 # ensure_tools build|test: all that the scripts call is here when it returns.

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /**
- * The bindings of libmhc: jextract's output for {@code mhc.h} and what finds and loads the library.
+ * jextract's output for {@code mhc.h}, the CUDA runtime, cuBLAS, cuBLASLt, NCCL, Open MPI and OpenBLAS, and what finds
+ * and loads these libraries.
  *
  * <p>All restricted calls of mhc happen in this module, so {@code --enable-native-access=dev.mhc.bindings} suffices.
  * Nothing here is for users; {@code dev.mhc} is.
@@ -11,5 +12,17 @@ module dev.mhc.bindings {
     exports dev.mhc.bindings to
             dev.mhc;
     exports dev.mhc.bindings.generated to
+            dev.mhc;
+    exports dev.mhc.bindings.generated.cublas to
+            dev.mhc;
+    exports dev.mhc.bindings.generated.cublaslt to
+            dev.mhc;
+    exports dev.mhc.bindings.generated.cudart to
+            dev.mhc;
+    exports dev.mhc.bindings.generated.mpi to
+            dev.mhc;
+    exports dev.mhc.bindings.generated.nccl to
+            dev.mhc;
+    exports dev.mhc.bindings.generated.openblas to
             dev.mhc;
 }

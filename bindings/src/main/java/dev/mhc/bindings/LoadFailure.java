@@ -3,15 +3,15 @@ package dev.mhc.bindings;
 
 import java.util.List;
 
-/** libmhc could not be loaded: the message lists every place tried and what was wrong there. */
+/** A native library could not be loaded: the message lists every place tried and what was wrong there. */
 public final class LoadFailure extends RuntimeException {
   private static final long serialVersionUID = 1L;
 
   private final transient List<NativeLibrary.Attempt> attempts;
   private final String fix;
 
-  LoadFailure(List<NativeLibrary.Attempt> attempts, String fix, Throwable cause) {
-    super(describe(attempts), cause);
+  LoadFailure(String library, List<NativeLibrary.Attempt> attempts, String fix, Throwable cause) {
+    super(describe(library, attempts), cause);
     this.attempts = List.copyOf(attempts);
     this.fix = fix;
   }
@@ -26,8 +26,8 @@ public final class LoadFailure extends RuntimeException {
     return fix;
   }
 
-  private static String describe(List<NativeLibrary.Attempt> attempts) {
-    var text = new StringBuilder("the native library mhc could not be loaded. Tried:");
+  private static String describe(String library, List<NativeLibrary.Attempt> attempts) {
+    var text = new StringBuilder("the native library " + library + " could not be loaded. Tried:");
     for (var attempt : attempts) {
       text.append("\n  ").append(attempt);
     }

@@ -3,8 +3,6 @@ package dev.mhc.bindings;
 
 import dev.mhc.bindings.generated.mhc_h;
 import java.io.IOException;
-import java.lang.foreign.Arena;
-import java.lang.foreign.SymbolLookup;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -131,7 +129,7 @@ public final class NativeLibrary {
   }
 
   private LoadFailure failure(String fix) {
-    return new LoadFailure(attempts, fix, lastCause);
+    return new LoadFailure("mhc", attempts, fix, lastCause);
   }
 
   private Loaded tryOrdered(String source, Path place) {
@@ -191,32 +189,16 @@ public final class NativeLibrary {
     return null;
   }
 
-  /** The system's loader knows places that Java does not, such as ld.so.conf; where it found the file, the maps say. */
-  @SuppressWarnings("restricted")
   private Loaded trySystemLoader() {
     String source = "system loader";
-    try (Arena arena = Arena.ofConfined()) {
-      SymbolLookup.libraryLookup(fileName(), arena);
-      Path maps = Path.of("/proc/self/maps");
-      if (Files.isReadable(maps)) {
-        for (String line : Files.readAllLines(maps)) {
-          int start = line.indexOf('/');
-          if (start >= 0 && line.endsWith("/" + fileName())) {
-            return tryFile(source, Path.of(line.substring(start)));
-          }
-        }
-      }
-      attempts.add(new Attempt(source, fileName(), "found, but not where; name it with -D" + PATH_PROPERTY));
-    } catch (IllegalArgumentException e) {
-      attempts.add(new Attempt(source, fileName(), "not found"));
-    } catch (IOException e) {
-      lastCause = e;
-      attempts.add(new Attempt(source, fileName(), e.toString()));
+    SystemLoader.Answer answer = SystemLoader.find(fileName());
+    if (answer.file() != null) {
+      return tryFile(source, answer.file());
     }
+    attempts.add(new Attempt(source, fileName(), answer.problem()));
     return null;
   }
 
-  @SuppressWarnings("restricted")
   private Loaded tryFile(String source, Path given) {
     Path file = given.toAbsolutePath().normalize();
     String place = file.toString();
@@ -230,7 +212,7 @@ public final class NativeLibrary {
         attempts.add(new Attempt(source, place, "refused: " + handshake.refusal()));
         return null;
       }
-      System.load(place); // says why where the lookup above only says that it cannot
+      SystemLoader.load(file); // says why where the lookup above only says that it cannot
       if (handshake == null) {
         handshake = Handshake.with(file);
       }
@@ -243,18 +225,9 @@ public final class NativeLibrary {
       return new Loaded(file, source, handshake.version(), handshake.abiVersion(), List.copyOf(attempts));
     } catch (UnsatisfiedLinkError e) {
       lastCause = e;
-      attempts.add(new Attempt(source, place, withoutPlace(e.getMessage(), place)));
+      attempts.add(new Attempt(source, place, SystemLoader.words(e, file)));
       return null;
     }
-  }
-
-  /** What the loader says begins with the place, once or twice. */
-  private static String withoutPlace(String message, String place) {
-    String said = message;
-    while (said.startsWith(place + ": ")) {
-      said = said.substring(place.length() + 2);
-    }
-    return said;
   }
 
   private static String fileName() {

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.mhc.bindings;
 
-import dev.mhc.bindings.generated.mhc_h;
 import java.io.IOException;
 import java.lang.foreign.AddressLayout;
 import java.lang.foreign.FunctionDescriptor;
@@ -12,6 +11,7 @@ import java.lang.foreign.SequenceLayout;
 import java.lang.foreign.ValueLayout;
 import java.lang.reflect.InvocationTargetException;
 import java.lang.reflect.Method;
+import java.lang.reflect.Modifier;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
@@ -37,21 +37,21 @@ record Generated(
 
     private static final String DESCRIPTOR = "$descriptor";
 
-    /** Reads the classes whose sources lie in {@code folder}. A function's descriptor is there only with its symbol. */
-    static Generated read(Path folder) throws IOException {
+    /** Reads a header's classes. A function's descriptor is there only with its symbol. */
+    static Generated read(Header header) throws IOException {
         Map<String, GroupLayout> structs = new TreeMap<>();
         Map<String, FunctionDescriptor> functions = new TreeMap<>();
         Set<String> unresolved = new TreeSet<>();
         Map<String, Long> constants = new TreeMap<>();
-        try (var files = Files.list(folder)) {
-            for (Path file : files.sorted().toList()) {
+        try (var files = Files.newDirectoryStream(header.folder(), "*.java")) {
+            for (Path file : files) {
                 String name = file.getFileName().toString().replace(".java", "");
-                if (!name.equals("mhc_h")) {
-                    structs.put(name, (GroupLayout) call(method(name, "layout")));
+                if (!name.equals(header.main.getSimpleName())) {
+                    structs.put(name, (GroupLayout) call(method(header, name, "layout")));
                 }
             }
         }
-        for (Method method : mhc_h.class.getMethods()) {
+        for (Method method : header.main.getMethods()) {
             String name = method.getName();
             if (name.endsWith(DESCRIPTOR)) {
                 String function = name.substring(0, name.length() - DESCRIPTOR.length());
@@ -60,7 +60,12 @@ record Generated(
                 } catch (UnsatisfiedLinkError e) {
                     unresolved.add(function);
                 }
-            } else if (name.startsWith("MHC_")) {
+            }
+        }
+        for (Method method : header.main.getDeclaredMethods()) {
+            String name = method.getName();
+            if (Modifier.isPublic(method.getModifiers()) && method.getParameterCount() == 0 && !name.contains("$")
+                    && !functions.containsKey(name) && !unresolved.contains(name)) {
                 constants.put(name, ((Number) call(method)).longValue());
             }
         }
@@ -75,10 +80,7 @@ record Generated(
             case ValueLayout.OfDouble ignored -> "f64";
             case ValueLayout value -> "i" + 8 * value.byteSize();
             case SequenceLayout array -> kind(array.elementLayout()) + "[" + array.elementCount() + "]";
-            case GroupLayout group -> group.memberLayouts().stream()
-                    .filter(member -> !(member instanceof PaddingLayout))
-                    .map(Generated::kind)
-                    .collect(Collectors.joining(",", "{", "}"));
+            case GroupLayout group -> "struct" + group.byteSize();
             case PaddingLayout padding -> throw new IllegalArgumentException("padding has no kind: " + padding);
         };
     }
@@ -89,9 +91,9 @@ record Generated(
                 + function.argumentLayouts().stream().map(Generated::kind).collect(Collectors.joining(",", "(", ")"));
     }
 
-    private static Method method(String type, String name) {
+    private static Method method(Header header, String type, String name) {
         try {
-            Class<?> owner = Class.forName(mhc_h.class.getPackageName() + "." + type);
+            Class<?> owner = Class.forName(header.main.getPackageName() + "." + type);
             return Arrays.stream(owner.getMethods())
                     .filter(method -> method.getName().equals(name) && method.getParameterCount() == 0)
                     .findFirst()

@@ -31,7 +31,8 @@ final class HeaderProbe {
 
     private static final String PRELUDE =
             """
-            #include <mhc/mhc.h>
+            #define OMPI_SKIP_MPICXX
+            #include <%s>
             #include <cstddef>
             #include <cstdio>
             #include <string>
@@ -44,6 +45,7 @@ final class HeaderProbe {
               else if constexpr (std::is_pointer_v<T>) return "pointer";
               else if constexpr (std::is_floating_point_v<T>) return "f" + std::to_string(8 * sizeof(T));
               else if constexpr (std::is_integral_v<T> || std::is_enum_v<T>) return "i" + std::to_string(8 * sizeof(T));
+              else if constexpr (std::is_class_v<T>) return "struct" + std::to_string(sizeof(T));
               else return T::not_a_type_of_the_header;
             }
             template <class R, class... A> std::string signature(R (*)(A...)) {
@@ -51,19 +53,22 @@ final class HeaderProbe {
               ((list += (list.empty() ? "" : ",") + kind<A>()), ...);
               return kind<R>() + "(" + list + ")";
             }
-            static void say(const char* what, const std::string& value) { std::printf("%s=%s\\n", what, value.c_str()); }
+            static void say(const char* what, const std::string& value) { std::printf("%%s=%%s\\n", what, value.c_str()); }
             static void say(const char* what, long long value) { say(what, std::to_string(value)); }
             int main() {
             """;
 
-    private final Path include;
+    private final Header header;
+    private final List<Path> include;
     private final Path work;
 
     /**
-     * @param include the folder that holds {@code mhc/mhc.h}
+     * @param header what to ask about
+     * @param include the folders that a compiler finds it by; the first holds it
      * @param work an empty folder to compile in
      */
-    HeaderProbe(Path include, Path work) {
+    HeaderProbe(Header header, List<Path> include, Path work) {
+        this.header = header;
         this.include = include;
         this.work = work;
     }
@@ -73,7 +78,7 @@ final class HeaderProbe {
         List<String> differences = new ArrayList<>(missing(generated));
         differences.addAll(fieldCounts(generated));
         Map<String, String> expected = new LinkedHashMap<>();
-        StringBuilder program = new StringBuilder(PRELUDE);
+        StringBuilder program = new StringBuilder(PRELUDE.formatted(header.include));
         generated.structs().forEach((name, layout) -> struct(name, layout, expected, program));
         generated.constants().forEach((name, value) -> {
             expected.put(name, Long.toString(value));
@@ -103,10 +108,13 @@ final class HeaderProbe {
 
     /** What the header declares and the bindings lack; the compiler cannot be asked for that. */
     private List<String> missing(Generated generated) throws IOException {
-        String header = Files.readString(include.resolve("mhc/mhc.h")).replaceAll("(?s)/\\*.*?\\*/", " ");
+        if (header != Header.MHC) {
+            return List.of(); // of other headers, what is used is bound
+        }
+        String text = Files.readString(include.get(0).resolve(header.include)).replaceAll("(?s)/\\*.*?\\*/", " ");
         var declared = new TreeSet<String>();
         for (Pattern pattern : List.of(FUNCTION, ENUMERATOR, STRUCT)) {
-            pattern.matcher(header).results().map(match -> match.group(1)).forEach(declared::add);
+            pattern.matcher(text).results().map(match -> match.group(1)).forEach(declared::add);
         }
         declared.removeAll(generated.structs().keySet());
         declared.removeAll(generated.functions().keySet());
@@ -117,7 +125,7 @@ final class HeaderProbe {
 
     /** One initialiser for each field the bindings know: the compiler objects to one too few as to one too many. */
     private List<String> fieldCounts(Generated generated) throws IOException, InterruptedException {
-        StringBuilder program = new StringBuilder("#include <mhc/mhc.h>\n");
+        StringBuilder program = new StringBuilder("#include <" + header.include + ">\n");
         generated.structs().forEach((name, layout) -> {
             long count = layout.memberLayouts().stream().filter(member -> !(member instanceof PaddingLayout)).count();
             program.append("%1$s all_of_%1$s = {%2$s{}};%n".formatted(name, "{}, ".repeat((int) count - 1)));
@@ -129,7 +137,8 @@ final class HeaderProbe {
     private List<String> compile(String file, CharSequence program, String... options)
             throws IOException, InterruptedException {
         Path source = Files.writeString(work.resolve(file), program);
-        List<String> command = new ArrayList<>(List.of(compiler(), "-std=c++17", "-I" + include, source.toString()));
+        List<String> command = new ArrayList<>(List.of(compiler(), "-std=c++17", source.toString()));
+        include.forEach(folder -> command.add("-I" + folder));
         command.addAll(List.of(options));
         Output output = run(command);
         if (output.status() == 0) {
