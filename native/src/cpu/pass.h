@@ -122,12 +122,12 @@ struct Entry {
 enum class XNext { None, Stored, Streamed };
 
 // Takes one token's residual to rows slot; its sum of squares comes back. x_token is its index in entry.x.
-template <class X, class H, int N, bool kPost, XNext kNext>
-float enter_as(const Entry& entry, int64_t x_token, int64_t token, const Rows<X>& rows, int64_t slot) {
+template <class X, class H, int N, XNext kNext>
+float enter_after_post(const Entry& entry, int64_t x_token, int64_t token, const Rows<X>& rows, int64_t slot) {
   const int n = N == kAnyStreams ? rows.streams : N;
   constexpr int kStreams = N == kAnyStreams ? kMaxStreams : N;
   PostMix mix;
-  if constexpr (kPost) mix.load(entry.post_mix, entry.res_mix, entry.orientation, token, n);
+  mix.load(entry.post_mix, entry.res_mix, entry.orientation, token, n);
   const X* in[kStreams];
   X *row[kStreams], *out[kStreams];
   F squares[kStreams];
@@ -137,13 +137,12 @@ float enter_as(const Entry& entry, int64_t x_token, int64_t token, const Rows<X>
     out[i] = kNext == XNext::None ? nullptr : entry.x_next.at<X>(token, i);
     squares[i] = zero();
   }
-  const H* f = kPost ? entry.f.at<H>(token) : nullptr;
+  const H* f = entry.f.at<H>(token);
   auto step = [&](int64_t c, auto load_at, auto store_at) {
-    F x[kStreams], layer = zero();
+    F x[kStreams], layer = load_at(f + c);
     for (int i = 0; i < n; ++i) x[i] = load_at(in[i] + c);
-    if constexpr (kPost) layer = load_at(f + c);
     for (int o = 0; o < n; ++o) {
-      Packed<X> packed = pack<X>(kPost ? post_value<N>(mix, o, x, layer, n) : x[o]);
+      Packed<X> packed = pack<X>(post_value<N>(mix, o, x, layer, n));
       F next = unpack(packed);
       squares[o] = fma(next, next, squares[o]);
       store(row[o] + c, packed);
@@ -167,15 +166,40 @@ float enter_as(const Entry& entry, int64_t x_token, int64_t token, const Rows<X>
   return sum(total);
 }
 
+// The same where there is no post: the bits of x as they are, since a conversion may lose subnormal numbers.
+template <class X>
+float enter_as_it_is(const Entry& entry, int64_t x_token, int64_t token, const Rows<X>& rows, int64_t slot) {
+  F total = zero();
+  for (int i = 0; i < rows.streams; ++i) {
+    const X* in = entry.x.at<X>(x_token, i);
+    X* row = rows.at(slot, i);
+    X* out = entry.x_next ? entry.x_next.at<X>(token, i) : nullptr;
+    F squares = zero();
+    int64_t c = 0;
+    for (; c + W <= rows.width; c += W) {
+      Packed<X> packed = load_packed(in + c);
+      F value = unpack(packed);
+      squares = fma(value, value, squares);
+      store(row + c, packed);
+      if (out) store(out + c, packed);
+    }
+    if (int left = static_cast<int>(rows.width - c); left > 0) {
+      copy(in + c, row + c, left);
+      F value = load(row + c);
+      squares = fma(value, value, squares);
+      for (int k = 0; out && k < left; ++k) store1(out + c + k, row[c + k]);
+    }
+    total = total + squares;
+  }
+  return sum(total);
+}
+
 template <class X, class H, int N>
 float enter(const Entry& entry, int64_t x_token, int64_t token, const Rows<X>& rows, int64_t slot) {
-  if (!entry.f) {
-    return entry.x_next ? enter_as<X, H, N, false, XNext::Stored>(entry, x_token, token, rows, slot)
-                        : enter_as<X, H, N, false, XNext::None>(entry, x_token, token, rows, slot);
-  }
-  if (!entry.x_next) return enter_as<X, H, N, true, XNext::None>(entry, x_token, token, rows, slot);
-  return entry.past_caches ? enter_as<X, H, N, true, XNext::Streamed>(entry, x_token, token, rows, slot)
-                           : enter_as<X, H, N, true, XNext::Stored>(entry, x_token, token, rows, slot);
+  if (!entry.f) return enter_as_it_is(entry, x_token, token, rows, slot);
+  if (!entry.x_next) return enter_after_post<X, H, N, XNext::None>(entry, x_token, token, rows, slot);
+  return entry.past_caches ? enter_after_post<X, H, N, XNext::Streamed>(entry, x_token, token, rows, slot)
+                           : enter_after_post<X, H, N, XNext::Stored>(entry, x_token, token, rows, slot);
 }
 
 // mix[t][m] = x . projection^T * inv_rms[t] for the block.

@@ -89,7 +89,11 @@ inline F exp(F x) {
   return scale2(scale2(p, half), k - half);
 }
 
-inline F sigmoid(F x) { return set(1.0f) / (set(1.0f) + exp(zero() - x)); }
+// By way of exp(-|x|), which does not overflow: what is far below zero underflows gradually.
+inline F sigmoid(F x) {
+  F t = exp(zero() - abs(x));
+  return select_less(x, zero(), t, set(1.0f)) / (set(1.0f) + t);
+}
 
 // Its derivative t / (1 + t)^2 with t = exp(-|x|), without a difference that cancels; that of tanh is 4 times it at 2x.
 inline F sigmoid_slope(F x) {
