@@ -78,6 +78,8 @@ class Tensor {
   const std::vector<int64_t>& strides() const { return strides_; }
   int64_t count() const;
 
+  // Where an element is, by its row-major number.
+  uint8_t* at(int64_t index) const;
   void set(const Array& values);
   Array values() const;
   // Of the elements alone, row-major.
@@ -94,7 +96,6 @@ class Tensor {
   Tensor& operator=(const Tensor&) = delete;
 
  private:
-  uint8_t* at(int64_t index) const;
   void describe();
 
   Element element_;
