@@ -161,36 +161,32 @@ final class Call {
    * @param d0 the expected dimension, -1 for any
    */
   void put(long offset, String name, @Nullable Tensor tensor, int types, String shape, long d0) {
-    if (accept(offset, name, tensor, types, shape) && !(tensor.shape.length == 1 && fits(tensor, 0, d0))) {
-      throw wrongShape(name, tensor, shape, d0);
+    if (accept(offset, name, tensor, types, shape) && !(tensor.shape.length == 1 && Operand.fits(tensor, 0, d0))) {
+      throw Operand.wrongShape(name, tensor, shape, d0);
     }
   }
 
   void put(long offset, String name, @Nullable Tensor tensor, int types, String shape, long d0, long d1) {
     if (accept(offset, name, tensor, types, shape)
-        && !(tensor.shape.length == 2 && fits(tensor, 0, d0) && fits(tensor, 1, d1))) {
-      throw wrongShape(name, tensor, shape, d0, d1);
+        && !(tensor.shape.length == 2 && Operand.fits(tensor, 0, d0) && Operand.fits(tensor, 1, d1))) {
+      throw Operand.wrongShape(name, tensor, shape, d0, d1);
     }
   }
 
   void put(long offset, String name, @Nullable Tensor tensor, int types, String shape, long d0, long d1, long d2) {
     if (accept(offset, name, tensor, types, shape)
-        && !(tensor.shape.length == 3 && fits(tensor, 0, d0) && fits(tensor, 1, d1) && fits(tensor, 2, d2))) {
-      throw wrongShape(name, tensor, shape, d0, d1, d2);
+        && !(tensor.shape.length == 3 && Operand.fits(tensor, 0, d0) && Operand.fits(tensor, 1, d1) && Operand.fits(tensor, 2, d2))) {
+      throw Operand.wrongShape(name, tensor, shape, d0, d1, d2);
     }
   }
 
   void put(long offset, String name, @Nullable Tensor tensor, int types, String shape, long d0, long d1, long d2,
       long d3) {
     if (accept(offset, name, tensor, types, shape)
-        && !(tensor.shape.length == 4 && fits(tensor, 0, d0) && fits(tensor, 1, d1) && fits(tensor, 2, d2)
-            && fits(tensor, 3, d3))) {
-      throw wrongShape(name, tensor, shape, d0, d1, d2, d3);
+        && !(tensor.shape.length == 4 && Operand.fits(tensor, 0, d0) && Operand.fits(tensor, 1, d1) && Operand.fits(tensor, 2, d2)
+            && Operand.fits(tensor, 3, d3))) {
+      throw Operand.wrongShape(name, tensor, shape, d0, d1, d2, d3);
     }
-  }
-
-  private static boolean fits(Tensor tensor, int index, long expected) {
-    return expected < 0 || tensor.shape[index] == expected;
   }
 
   /** Checks again a tensor that the last call wrote. */
@@ -202,33 +198,12 @@ final class Call {
 
   /** Everything but the shape; false if there is no tensor, and need not be. */
   private boolean accept(long offset, String name, @Nullable Tensor tensor, int types, String shape) {
-    if (tensor == null) {
-      if ((types & Types.OPTIONAL) == 0) {
-        throw new IllegalArgumentException(name + " is null; expected a tensor " + shape);
-      }
+    if (!Operand.accept(name, tensor, device, types, shape)) {
       block.set(POINTER, offset, 0);
       return false;
-    }
-    tensor.requireUsable(name, device);
-    if ((tensor.type & types) == 0) {
-      throw new IllegalArgumentException(name + " is " + tensor + "; expected " + Types.names(types) + " elements");
-    }
-    if (!tensor.innerContiguous && (types & Types.ANY_STRIDES) == 0) {
-      throw new IllegalArgumentException(name + " is " + tensor + "; expected a last dimension with stride 1");
-    }
-    if ((types & Types.OUT) != 0 && !tensor.writable) {
-      throw new IllegalArgumentException(name + " is " + tensor + ", read-only; expected a tensor that can be written");
     }
     held[holds++] = tensor;
     block.set(POINTER, offset, tensor.descriptorAddress);
     return true;
-  }
-
-  private static IllegalArgumentException wrongShape(String name, Tensor tensor, String shape, long... expected) {
-    var text = new StringBuilder("[");
-    for (long dim : expected) {
-      text.append(text.length() > 1 ? ", " : "").append(dim < 0 ? "any" : String.valueOf(dim));
-    }
-    return new IllegalArgumentException(name + " is " + tensor + "; expected shape " + shape + " = " + text + "]");
   }
 }

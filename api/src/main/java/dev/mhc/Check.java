@@ -21,6 +21,12 @@ final class Check {
     }
   }
 
+  static void finite(String name, float value) {
+    if (!Float.isFinite(value)) {
+      throw new IllegalArgumentException(name + " is " + value + "; expected a finite number");
+    }
+  }
+
   /** Finite and at least zero. */
   static void notNegative(String name, float value) {
     if (!(value >= 0) || value == Float.POSITIVE_INFINITY) {

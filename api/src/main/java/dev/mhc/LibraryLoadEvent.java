@@ -11,7 +11,7 @@ import org.jspecify.annotations.Nullable;
 @Name("dev.mhc.LibraryLoad")
 @Label("Library Load")
 @Category("mhc")
-@Description("libmhc was found and loaded")
+@Description("A native library was found and loaded")
 final class LibraryLoadEvent extends Event {
   @Label("Path")
   @Nullable String path;
@@ -21,5 +21,6 @@ final class LibraryLoadEvent extends Event {
   @Nullable String source;
 
   @Label("Version")
+  @Description("Of libmhc")
   @Nullable String version;
 }

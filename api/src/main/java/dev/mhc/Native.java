@@ -3,6 +3,7 @@ package dev.mhc;
 
 import dev.mhc.bindings.LoadFailure;
 import dev.mhc.bindings.NativeLibrary;
+import dev.mhc.bindings.VendorLibrary;
 import dev.mhc.bindings.generated.mhc_h;
 import java.lang.System.Logger;
 import java.lang.System.Logger.Level;
@@ -32,8 +33,7 @@ final class Native {
     try {
       current = NativeLibrary.load();
     } catch (LoadFailure e) {
-      var attempts = e.attempts().stream().map(NativeLibrary.Attempt::toString).toList();
-      throw new NativeLibraryException(e.getMessage(), attempts, e.fix(), e);
+      throw notLoaded(e);
     }
     event.end();
     if (event.shouldCommit()) {
@@ -45,6 +45,37 @@ final class Native {
     LOG.log(Level.DEBUG, "libmhc {0} loaded from {1} ({2})", current.version(), current.path(), current.source());
     library = current;
     return current;
+  }
+
+  /**
+   * Loads a library of others unless it is loaded.
+   *
+   * @throws NativeLibraryException if it is nowhere
+   */
+  static void load(VendorLibrary vendor) {
+    if (vendor.isLoaded()) {
+      return;
+    }
+    var event = new LibraryLoadEvent();
+    event.begin();
+    VendorLibrary.Loaded current;
+    try {
+      current = vendor.load();
+    } catch (LoadFailure e) {
+      throw notLoaded(e);
+    }
+    event.end();
+    if (event.shouldCommit()) {
+      event.path = current.path().toString();
+      event.source = current.source();
+      event.commit();
+    }
+    LOG.log(Level.DEBUG, "{0} loaded from {1} ({2})", vendor, current.path(), current.source());
+  }
+
+  private static NativeLibraryException notLoaded(LoadFailure e) {
+    var attempts = e.attempts().stream().map(NativeLibrary.Attempt::toString).toList();
+    return new NativeLibraryException(e.getMessage(), attempts, e.fix(), e);
   }
 
   /** The exception for a status that is not MHC_OK, with this thread's last native message. */

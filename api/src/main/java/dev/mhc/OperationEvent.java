@@ -34,4 +34,28 @@ final class OperationEvent extends Event {
   static boolean wanted() {
     return PROBE.isEnabled();
   }
+
+  /** Begun, or null if nobody wants events. */
+  static @Nullable OperationEvent start() {
+    if (!wanted()) {
+      return null;
+    }
+    var event = new OperationEvent();
+    event.begin();
+    return event;
+  }
+
+  /** Ends an operation that libmhc did not run. */
+  static void finish(@Nullable OperationEvent event, String operation, Device device, long rows) {
+    if (event == null) {
+      return;
+    }
+    event.end();
+    if (event.shouldCommit()) {
+      event.operation = operation;
+      event.device = device.name();
+      event.rows = rows;
+      event.commit();
+    }
+  }
 }

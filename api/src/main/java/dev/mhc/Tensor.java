@@ -448,6 +448,14 @@ public final class Tensor implements AutoCloseable {
     return storage;
   }
 
+  /** Whether any byte belongs to both. */
+  boolean overlaps(Tensor other) {
+    long start = segment.address();
+    long otherStart = other.segment.address();
+    return segment.byteSize() > 0 && other.segment.byteSize() > 0 && start < otherStart + other.segment.byteSize()
+        && otherStart < start + segment.byteSize();
+  }
+
   /** The native descriptor, valid as long as this object. */
   MemorySegment descriptor() {
     return descriptor;

@@ -47,7 +47,7 @@ public enum VendorLibrary {
 
   private final String stem;
   private final VendorLibrary needed;
-  private Loaded loaded;
+  private volatile Loaded loaded;
 
   VendorLibrary(String stem, VendorLibrary needed) {
     this.stem = stem;
@@ -67,6 +67,11 @@ public enum VendorLibrary {
       loaded = new LibrarySearch(spec(), System::getProperty, System::getenv).run();
     }
     return loaded;
+  }
+
+  /** Whether {@link #load} has loaded it. */
+  public boolean isLoaded() {
+    return loaded != null;
   }
 
   /** What {@link #load} looks for. */

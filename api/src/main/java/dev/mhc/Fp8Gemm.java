@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.mhc;
+
+import org.jspecify.annotations.Nullable;
+
+/**
+ * A prepared product of FP8 matrices. Belongs to a device, and ends with it. Sums are of float32 and rounded once, to the
+ * type of D. A CPU multiplies each element by its scale, rounding to float32, and then the matrices with OpenBLAS.
+ *
+ * <p>Thread-safe: calls of one device wait for each other.
+ *
+ * {@snippet file="dev/mhc/examples/MatrixProducts.java" region="fp8"}
+ */
+public abstract sealed class Fp8Gemm implements AutoCloseable permits CpuFp8Gemm {
+  final Device device;
+  final Fp8GemmConfig config;
+
+  Fp8Gemm(Device device, Fp8GemmConfig config) {
+    this.device = device;
+    this.config = config;
+  }
+
+  /**
+   * Prepares a product.
+   *
+   * @param device where it runs
+   * @param config which it is
+   * @throws NativeLibraryException if the library that computes it cannot be loaded
+   */
+  public static Fp8Gemm create(Device device, Fp8GemmConfig config) {
+    Check.given("config", config, "an Fp8GemmConfig");
+    return switch (Check.given("device", device, "a Device")) {
+      case CpuDevice cpu -> new CpuFp8Gemm(cpu, config);
+    };
+  }
+
+  /** The product that was prepared. */
+  public Fp8GemmConfig config() {
+    return config;
+  }
+
+  /**
+   * Computes a product without bias.
+   *
+   * @param a {@code [m, k]} {@link DType#FP8_E4M3}
+   * @param aScale of A's {@link Fp8GemmConfig.Scaling#scaleShape}, {@link DType#FP32}, with any strides
+   * @param b {@code [n, k]} {@link DType#FP8_E4M3}
+   * @param bScale of B's scaleShape, FP32, with any strides
+   * @param d {@code [m, n]}, written; in memory of its own
+   */
+  public void run(Tensor a, Tensor aScale, Tensor b, Tensor bScale, Tensor d) {
+    run(a, aScale, b, bScale, null, d);
+  }
+
+  /**
+   * Computes the product.
+   *
+   * @param a {@code [m, k]} {@link DType#FP8_E4M3}
+   * @param aScale of A's {@link Fp8GemmConfig.Scaling#scaleShape}, {@link DType#FP32}, with any strides
+   * @param b {@code [n, k]} {@link DType#FP8_E4M3}
+   * @param bScale of B's scaleShape, FP32, with any strides
+   * @param bias {@code [n]}, of the type of d; null if the product has none
+   * @param d {@code [m, n]}, written; in memory of its own
+   * @throws IllegalStateException if this or a tensor is closed
+   */
+  public void run(Tensor a, Tensor aScale, Tensor b, Tensor bScale, @Nullable Tensor bias, Tensor d) {
+    device.lock.lock();
+    try {
+      device.handle();
+      if (isReleased()) {
+        throw new IllegalStateException("the Fp8Gemm is closed");
+      }
+      check(a, aScale, b, bScale, bias, d);
+      OperationEvent event = OperationEvent.start();
+      compute(a, aScale, b, bScale, bias, d);
+      OperationEvent.finish(event, "fp8_gemm", device, config.m());
+    } finally {
+      device.lock.unlock();
+    }
+  }
+
+  private void check(Tensor a, Tensor aScale, Tensor b, Tensor bScale, @Nullable Tensor bias, Tensor d) {
+    long m = config.m();
+    long n = config.n();
+    long k = config.k();
+    int result = Types.of(config.dType());
+    Operand.accept("a", a, device, Types.FP8_E4M3, "[m, k]", new long[] {m, k});
+    checkScale("aScale", aScale, config.aScaling(), m);
+    Operand.accept("b", b, device, Types.FP8_E4M3, "[n, k]", new long[] {n, k});
+    checkScale("bScale", bScale, config.bScaling(), n);
+    Operand.accept("d", d, device, result | Types.OUT, "[m, n]", new long[] {m, n});
+    if (config.bias()) {
+      Operand.accept("bias", bias, device, result, "[n]", new long[] {n});
+      Operand.separate("d", d, "bias", bias);
+    } else if (bias != null) {
+      throw new IllegalArgumentException("bias is " + bias + "; expected null, for a product without bias");
+    }
+    Operand.separate("d", d, "a", a);
+    Operand.separate("d", d, "aScale", aScale);
+    Operand.separate("d", d, "b", b);
+    Operand.separate("d", d, "bScale", bScale);
+  }
+
+  private void checkScale(String name, Tensor scale, Fp8GemmConfig.Scaling scaling, long rows) {
+    String shape = switch (scaling) {
+      case TENSOR -> "[1]";
+      case ROW_TILE -> "[rows, ceil(k / 128)]";
+      case SQUARE_TILE -> "[ceil(rows / 128), ceil(k / 128)]";
+    };
+    Operand.accept(name, scale, device, Types.FP32 | Types.ANY_STRIDES, shape, scaling.scaleShape(rows, config.k()));
+  }
+
+  /** Computes with operands that are right. Called with the device's lock held. */
+  abstract void compute(Tensor a, Tensor aScale, Tensor b, Tensor bScale, @Nullable Tensor bias, Tensor d);
+
+  abstract boolean isReleased();
+
+  abstract void release();
+
+  /** Whether it can no longer be used: it or its device was closed. */
+  public final boolean isClosed() {
+    device.lock.lock();
+    try {
+      return isReleased();
+    } finally {
+      device.lock.unlock();
+    }
+  }
+
+  /** Frees the workspace. Does nothing when closed. */
+  @Override
+  public final void close() {
+    device.lock.lock();
+    try {
+      release();
+    } finally {
+      device.lock.unlock();
+    }
+  }
+}

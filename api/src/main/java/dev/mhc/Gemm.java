@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.mhc;
+
+import org.jspecify.annotations.Nullable;
+
+/**
+ * A prepared matrix product: algorithm and workspace are chosen when it is made, so that a call only computes. Belongs to
+ * a device, and ends with it.
+ *
+ * <p>Operands are row-major; rows may be apart, and the matrices of a batch too. Sums are of FP32 and rounded once, to
+ * the type of D. A CPU computes with OpenBLAS.
+ *
+ * <p>Thread-safe: calls of one device wait for each other.
+ *
+ * {@snippet file="dev/mhc/examples/MatrixProducts.java" region="gemm"}
+ */
+public abstract sealed class Gemm implements AutoCloseable permits CpuGemm {
+  final Device device;
+  final GemmConfig config;
+  private final long[] aShape;
+  private final long[] bShape;
+  private final long[] dShape;
+
+  Gemm(Device device, GemmConfig config) {
+    this.device = device;
+    this.config = config;
+    aShape = config.aShape();
+    bShape = config.bShape();
+    dShape = config.dShape();
+  }
+
+  /**
+   * Prepares a product.
+   *
+   * @param device where it runs
+   * @param config which it is
+   * @throws NativeLibraryException if the library that computes it cannot be loaded
+   */
+  public static Gemm create(Device device, GemmConfig config) {
+    Check.given("config", config, "a GemmConfig");
+    return switch (Check.given("device", device, "a Device")) {
+      case CpuDevice cpu -> new CpuGemm(cpu, config);
+    };
+  }
+
+  /** The product that was prepared. */
+  public GemmConfig config() {
+    return config;
+  }
+
+  /**
+   * Computes a product without bias.
+   *
+   * @param a {@code [m, k]}, {@code [k, m]} if transposed, with a first dimension if a batch
+   * @param b {@code [k, n]}, {@code [n, k]} if transposed, likewise
+   * @param d {@code [m, n]}, likewise, written; in memory of its own
+   */
+  public void run(Tensor a, Tensor b, Tensor d) {
+    run(a, b, null, d);
+  }
+
+  /**
+   * Computes the product.
+   *
+   * @param a {@code [m, k]}, {@code [k, m]} if transposed, with a first dimension if a batch
+   * @param b {@code [k, n]}, {@code [n, k]} if transposed, likewise
+   * @param bias {@code [n]}, of the type of d; null if the product has none
+   * @param d {@code [m, n]}, likewise, written; in memory of its own
+   * @throws IllegalStateException if this or a tensor is closed
+   */
+  public void run(Tensor a, Tensor b, @Nullable Tensor bias, Tensor d) {
+    device.lock.lock();
+    try {
+      device.handle();
+      if (isReleased()) {
+        throw new IllegalStateException("the Gemm is closed");
+      }
+      check(a, b, bias, d);
+      OperationEvent event = OperationEvent.start();
+      compute(a, b, bias, d);
+      OperationEvent.finish(event, "gemm", device, config.m());
+    } finally {
+      device.lock.unlock();
+    }
+  }
+
+  private void check(Tensor a, Tensor b, @Nullable Tensor bias, Tensor d) {
+    String batch = config.batch() == 0 ? "[" : "[batch, ";
+    int result = Types.of(config.dType());
+    Operand.accept("a", a, device, Types.of(config.aType()), batch + (config.transposeA() ? "k, m]" : "m, k]"), aShape);
+    Operand.accept("b", b, device, Types.of(config.bType()), batch + (config.transposeB() ? "n, k]" : "k, n]"), bShape);
+    Operand.accept("d", d, device, result | Types.OUT, batch + "m, n]", dShape);
+    if (config.bias()) {
+      Operand.accept("bias", bias, device, result, "[n]", new long[] {config.n()});
+      Operand.separate("d", d, "bias", bias);
+    } else if (bias != null) {
+      throw new IllegalArgumentException("bias is " + bias + "; expected null, for a product without bias");
+    }
+    Operand.separate("d", d, "a", a);
+    Operand.separate("d", d, "b", b);
+  }
+
+  /** Computes with operands that are right. Called with the device's lock held. */
+  abstract void compute(Tensor a, Tensor b, @Nullable Tensor bias, Tensor d);
+
+  abstract boolean isReleased();
+
+  abstract void release();
+
+  /** Whether it can no longer be used: it or its device was closed. */
+  public final boolean isClosed() {
+    device.lock.lock();
+    try {
+      return isReleased();
+    } finally {
+      device.lock.unlock();
+    }
+  }
+
+  /** Frees the workspace. Does nothing when closed. */
+  @Override
+  public final void close() {
+    device.lock.lock();
+    try {
+      release();
+    } finally {
+      device.lock.unlock();
+    }
+  }
+}

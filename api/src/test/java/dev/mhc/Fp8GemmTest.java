@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.mhc;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException;
+import static org.assertj.core.api.Assertions.assertThatIllegalStateException;
+
+import dev.mhc.Fp8GemmConfig.Scaling;
+import dev.mhc.examples.MatrixProducts;
+import java.util.Random;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.MethodSource;
+
+/** Products of FP8 matrices against double precision, which starts from the same FP8 numbers and scales. */
+class Fp8GemmTest {
+  private static Device device;
+  private final long seed = new Random().nextLong();
+  private final Random random = new Random(seed);
+
+  @BeforeAll
+  static void open() {
+    device = Device.cpu();
+  }
+
+  @AfterAll
+  static void close() {
+    device.close();
+  }
+
+  static Stream<Fp8GemmConfig> products() {
+    return Stream.of(Fp8GemmConfig.tiled(3, 5, 128, DType.BF16), Fp8GemmConfig.tiled(130, 129, 257, DType.FP32),
+        Fp8GemmConfig.tiled(17, 300, 384, DType.FP16).withEpilogue(true, Activation.GELU),
+        Fp8GemmConfig.tiled(4, 3, 1, DType.BF16), Fp8GemmConfig.tiled(0, 3, 5, DType.BF16),
+        Fp8GemmConfig.tiled(3, 4, 0, DType.BF16).withEpilogue(true, Activation.NONE),
+        new Fp8GemmConfig(65, 140, 200, Scaling.ROW_TILE, Scaling.ROW_TILE, DType.FP32, true, Activation.RELU),
+        Fp8GemmConfig.scaled(33, 44, 155, DType.FP32), Fp8GemmConfig.scaled(33, 44, 155, DType.BF16));
+  }
+
+  @ParameterizedTest
+  @MethodSource
+  void products(Fp8GemmConfig config) {
+    Tensor a = fp8(config.m(), config.k());
+    Tensor aScale = scales(config.aScaling().scaleShape(config.m(), config.k()));
+    Tensor b = fp8(config.n(), config.k());
+    Tensor bScale = scales(config.bScaling().scaleShape(config.n(), config.k()));
+    Tensor bias = config.bias() ? uniform(config.dType(), config.n()) : null;
+    Tensor d = uniform(config.dType(), config.m(), config.n());
+    try (Fp8Gemm product = Fp8Gemm.create(device, config)) {
+      product.run(a, aScale, b, bScale, bias, d);
+    }
+    assertProduct(config, scaled(a, aScale, config.aScaling()), scaled(b, bScale, config.bScaling()).transposed(), bias, d);
+  }
+
+  private void assertProduct(Fp8GemmConfig config, Products.Matrix a, Products.Matrix b, Tensor bias, Tensor d) {
+    int k = (int) config.k();
+    for (int row = 0; row < config.m(); row++) {
+      for (int column = 0; column < config.n(); column++) {
+        double sum = Products.dot(a, b, row, column, k) + (bias == null ? 0 : bias.get(column));
+        double expected = switch (config.activation()) {
+          case NONE -> sum;
+          case RELU -> Math.max(sum, 0);
+          case GELU -> Products.gelu(sum);
+        };
+        double off = 1.2 * (Products.bound(a, b, row, column, k, 6) + 0x1p-22 * Math.abs(sum));
+        Products.assertClose(d.get(row, column), expected,
+            off + Products.rounding(config.dType()) * (Math.abs(expected) + off) + 0x1p-25,
+            "seed " + seed + ", " + config + ", " + row + ", " + column);
+      }
+    }
+  }
+
+  private static Products.Matrix scaled(Tensor values, Tensor scales, Scaling scaling) {
+    Products.Matrix matrix = Products.of(values);
+    return (row, column) -> matrix.at(row, column) * switch (scaling) {
+      case TENSOR -> scales.get(0);
+      case ROW_TILE -> scales.get(row, column / 128);
+      case SQUARE_TILE -> scales.get(row / 128, column / 128);
+    };
+  }
+
+  /** What is quantised comes back as what it was, within FP8's precision. */
+  @Test
+  void example() {
+    Tensor x = uniform(DType.BF16, 20, 256);
+    Tensor weight = uniform(DType.BF16, 130, 256);
+    Tensor y = device.tensor(DType.BF16, 20, 130);
+    long live = device.liveBytes();
+    MatrixProducts.fp8(device, x, weight, y);
+    assertThat(device.liveBytes()).isEqualTo(live);
+    Products.Matrix a = Products.of(x);
+    Products.Matrix b = Products.of(weight).transposed();
+    for (int row = 0; row < 20; row++) {
+      for (int column = 0; column < 130; column++) {
+        // an element is off by 1/16 of itself at most; errors of 256 products add up like noise
+        Products.assertClose(y.get(row, column), Products.dot(a, b, row, column, 256), 1.2, "seed " + seed);
+      }
+    }
+  }
+
+  @Test
+  void scalesWithAnyStrides() {
+    Fp8GemmConfig config = Fp8GemmConfig.tiled(6, 140, 300, DType.FP32);
+    Tensor a = fp8(6, 300);
+    Tensor b = fp8(140, 300);
+    Tensor aScale = scales(6, 3);
+    Tensor bScale = scales(2, 3);
+    Tensor columns = device.tensor(DType.FP32, 3, 6);
+    Tensor byColumn = Tensor.wrap(device, DType.FP32, columns.segment(), new long[] {6, 3}, new long[] {1, 6}).copyFrom(aScale);
+    Tensor expected = device.tensor(DType.FP32, 6, 140);
+    Tensor actual = device.tensor(DType.FP32, 6, 140);
+    try (Fp8Gemm product = Fp8Gemm.create(device, config)) {
+      product.run(a, aScale, b, bScale, expected);
+      product.run(a, byColumn, b, bScale, actual);
+    }
+    assertThat(actual.toFloats()).isEqualTo(expected.toFloats());
+  }
+
+  @Test
+  void wrongArguments() {
+    refused(() -> new Fp8GemmConfig(1, 1, 1, Scaling.SQUARE_TILE, Scaling.SQUARE_TILE, DType.BF16, false, Activation.NONE),
+        "aScaling is SQUARE_TILE; expected TENSOR or ROW_TILE");
+    refused(() -> new Fp8GemmConfig(1, 1, 1, Scaling.TENSOR, Scaling.ROW_TILE, DType.BF16, false, Activation.NONE),
+        "bScaling is ROW_TILE; expected TENSOR");
+    refused(() -> Fp8GemmConfig.tiled(1, 1, 1, DType.INT32), "dType is INT32");
+    Tensor a = fp8(2, 130);
+    Tensor b = fp8(3, 130);
+    Tensor aScale = scales(2, 2);
+    Tensor bScale = scales(1, 2);
+    Tensor d = device.tensor(DType.BF16, 2, 3).fill(7);
+    Fp8Gemm product = Fp8Gemm.create(device, Fp8GemmConfig.tiled(2, 3, 130, DType.BF16));
+    refused(() -> product.run(b, aScale, b, bScale, d), "a is [3, 130] FP8_E4M3; expected shape [m, k] = [2, 130]");
+    refused(() -> product.run(a, bScale, b, bScale, d),
+        "aScale is [1, 2] FP32; expected shape [rows, ceil(k / 128)] = [2, 2]");
+    refused(() -> product.run(a, aScale, b, aScale, d),
+        "bScale is [2, 2] FP32; expected shape [ceil(rows / 128), ceil(k / 128)] = [1, 2]");
+    refused(() -> product.run(a, aScale, uniform(DType.BF16, 3, 130), bScale, d), "b is [3, 130] BF16; expected FP8_E4M3");
+    refused(() -> product.run(a, aScale, b, null, d), "bScale is null");
+    refused(() -> product.run(a, aScale, b, bScale, uniform(DType.BF16, 3), d), "bias is [3] BF16; expected null");
+    assertThat(d.toDoubles()).containsOnly(7);
+    product.close();
+    assertThatIllegalStateException().isThrownBy(() -> product.run(a, aScale, b, bScale, d))
+        .withMessage("the Fp8Gemm is closed");
+  }
+
+  private Tensor fp8(long rows, long columns) {
+    return device.tensor(DType.FP8_E4M3, rows, columns)
+        .copyFrom(random.doubles(rows * columns).map(x -> 100 * (2 * x - 1)).toArray());
+  }
+
+  private Tensor scales(long... shape) {
+    long count = java.util.Arrays.stream(shape).reduce(1, (x, y) -> x * y);
+    return device.tensor(DType.FP32, shape).copyFrom(random.doubles(count).map(x -> 0.001 + x / 100).toArray());
+  }
+
+  private Tensor uniform(DType type, long... shape) {
+    long count = java.util.Arrays.stream(shape).reduce(1, (x, y) -> x * y);
+    return device.tensor(type, shape).copyFrom(random.doubles(count).map(x -> 2 * x - 1).toArray());
+  }
+
+  private static void refused(Runnable call, String message) {
+    assertThatIllegalArgumentException().isThrownBy(call::run).withMessageContaining(message);
+  }
+}
