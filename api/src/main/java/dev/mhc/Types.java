@@ -8,6 +8,7 @@ final class Types {
   static final int FP8_E4M3 = 1 << DType.FP8_E4M3.ordinal();
   static final int SCALE = FP32 | 1 << DType.E8M0.ordinal();
   static final int ROW = FP32 | 1 << DType.BF16.ordinal() | 1 << DType.FP16.ordinal();
+  static final int ANY = (1 << DType.values().length) - 1;
 
   /** The operation writes the tensor. */
   static final int OUT = 1 << 16;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.mhc.bindings;
 
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.SymbolLookup;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.regex.Matcher;
@@ -72,6 +74,12 @@ public enum VendorLibrary {
   /** Whether {@link #load} has loaded it. */
   public boolean isLoaded() {
     return loaded != null;
+  }
+
+  /** The address of a variable of a library that is loaded. */
+  public static MemorySegment symbol(String name) {
+    return SymbolLookup.loaderLookup().find(name)
+        .orElseThrow(() -> new UnsatisfiedLinkError("unresolved symbol: " + name));
   }
 
   /** What {@link #load} looks for. */

@@ -514,6 +514,66 @@ public class mpi_h {
         }
     }
 
+    private static class MPI_Get_count {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            mpi_h.C_INT,
+            mpi_h.C_POINTER,
+            mpi_h.C_POINTER,
+            mpi_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = mpi_h.findOrThrow("MPI_Get_count");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int MPI_Get_count(const MPI_Status *status, MPI_Datatype datatype, int *count)
+     * }
+     */
+    public static FunctionDescriptor MPI_Get_count$descriptor() {
+        return MPI_Get_count.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int MPI_Get_count(const MPI_Status *status, MPI_Datatype datatype, int *count)
+     * }
+     */
+    public static MethodHandle MPI_Get_count$handle() {
+        return MPI_Get_count.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int MPI_Get_count(const MPI_Status *status, MPI_Datatype datatype, int *count)
+     * }
+     */
+    public static MemorySegment MPI_Get_count$address() {
+        return MPI_Get_count.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int MPI_Get_count(const MPI_Status *status, MPI_Datatype datatype, int *count)
+     * }
+     */
+    public static int MPI_Get_count(MemorySegment status, MemorySegment datatype, MemorySegment count) {
+        var mh$ = MPI_Get_count.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("MPI_Get_count", status, datatype, count);
+            }
+            return (int)mh$.invokeExact(status, datatype, count);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
     private static class MPI_Get_library_version {
         public static final FunctionDescriptor DESC = FunctionDescriptor.of(
             mpi_h.C_INT,
@@ -936,6 +996,15 @@ public class mpi_h {
         } catch (Throwable ex$) {
            throw new AssertionError("should not reach here", ex$);
         }
+    }
+    private static final int MPI_ANY_SOURCE = (int)-1L;
+    /**
+     * {@snippet lang=c :
+     * #define MPI_ANY_SOURCE -1
+     * }
+     */
+    public static int MPI_ANY_SOURCE() {
+        return MPI_ANY_SOURCE;
     }
     private static final int MPI_MAX_ERROR_STRING = (int)256L;
     /**
