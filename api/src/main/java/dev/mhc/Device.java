@@ -85,6 +85,23 @@ public abstract sealed class Device implements AutoCloseable permits CpuDevice {
     return CpuDevice.create(Check.given("options", options, "a CpuOptions"));
   }
 
+  /**
+   * A GPU. This version computes on CPUs only: what is missing on this machine for a GPU is said, and if nothing is, that.
+   *
+   * @param index which GPU, at least 0
+   * @throws NativeLibraryException if the CUDA runtime cannot be found
+   * @throws CudaException if there is no driver, or no GPU
+   * @throws IllegalArgumentException if there are fewer GPUs
+   * @throws MhcException otherwise: this version has no kernels for it
+   */
+  public static Device cuda(int index) {
+    Check.range("index", index, 0, Long.MAX_VALUE);
+    int count = Cuda.deviceCount();
+    Check.range("index", index, 0, count - 1L);
+    throw new MhcException("this version of mhc has no kernels for GPUs", mhc_h.MHC_UNSUPPORTED(), "MHC_UNSUPPORTED", null,
+        "cuda:" + index, "use Device.cpu()", null);
+  }
+
   /** What kind of device this is. */
   public final DeviceType type() {
     return type;

@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.mhc;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException;
+import static org.assertj.core.api.Assertions.catchThrowableOfType;
+import static org.junit.jupiter.api.Assumptions.assumeFalse;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import dev.mhc.bindings.VendorLibrary;
+import dev.mhc.bindings.generated.cublas.cublas_h;
+import dev.mhc.bindings.generated.cublaslt.cublaslt_h;
+import dev.mhc.bindings.generated.cudart.cudart_h;
+import dev.mhc.bindings.generated.nccl.ncclUniqueId;
+import dev.mhc.bindings.generated.nccl.nccl_h;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import org.junit.jupiter.api.Nested;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+
+/** NVIDIA's own libraries through the bindings, as far as they go without a GPU; and what is said where they are not. */
+class NvidiaTest {
+  /** In a JVM of its own: nothing is loaded there yet. */
+  static final class FirstDevice {
+    public static void main(String... arguments) {
+      try {
+        Device.cuda(0).close();
+      } catch (MhcException e) {
+        System.out.println(e);
+      }
+      try (Device cpu = Device.cpu()) {
+        System.out.println("the CPU works: " + cpu.type());
+      }
+    }
+  }
+
+  @Test
+  void withoutTheRuntime() throws Exception {
+    var result = child("-Dmhc.nvidia.path=/nowhere");
+    assertThat(result.output()).contains(
+        "NativeLibraryException: the native library the CUDA runtime could not be loaded. Tried:",
+        "system property mhc.nvidia.path: /nowhere: no such file",
+        "Hint: correct system property mhc.nvidia.path, or unset it", "the CPU works: CPU");
+  }
+
+  @Test
+  void wrongIndex() {
+    assertThatIllegalArgumentException().isThrownBy(() -> Device.cuda(-1)).withMessage("index is -1; expected at least 0");
+  }
+
+  private static ChildJvm.Result child(String... options) throws Exception {
+    return new ChildJvm().options("--enable-native-access=ALL-UNNAMED").options(options).classes(ChildJvm.testClasses())
+        .runOnClassPath("dev.mhc.NvidiaTest$FirstDevice");
+  }
+
+  /** Those that pip installed. */
+  @Nested
+  class Libraries {
+    private static final String FOLDER = System.getenv("MHC_NVIDIA");
+
+    @BeforeAll
+    static void load() {
+      assumeTrue(FOLDER != null, "MHC_NVIDIA names no folder with NVIDIA's libraries; scripts/generate-bindings --help says"
+          + " how to get them");
+      System.setProperty(VendorLibrary.NVIDIA_PROPERTY, FOLDER);
+      Native.load(VendorLibrary.CUBLAS);
+      Native.load(VendorLibrary.NCCL);
+    }
+
+    private static void withoutDriver() {
+      assumeFalse(Files.exists(Path.of("/proc/driver/nvidia")), "there is an NVIDIA driver");
+    }
+
+    @Test
+    void versions() {
+      assertThat(Cuda.runtimeVersion()).isBetween(12000, 13999);
+      assertThat(Cuda.version(Cuda.runtimeVersion())).matches("1[23]\\.\\d");
+      assertThat(Cublas.version()).isGreaterThan(120000);
+      assertThat(cublaslt_h.cublasLtGetCudartVersion()).isGreaterThanOrEqualTo(12000);
+      assertThat(Nccl.version()).isGreaterThan(22000);
+      try (Arena arena = Arena.ofConfined()) {
+        MemorySegment major = arena.allocate(ValueLayout.JAVA_INT);
+        Cublas.check(cublas_h.cublasGetProperty(cublas_h.MAJOR_VERSION(), major), "cublasGetProperty", null);
+        assertThat(major.get(ValueLayout.JAVA_INT, 0)).isEqualTo(Cuda.runtimeVersion() / 1000);
+        Cublas.check(cublaslt_h.cublasLtGetProperty(cublas_h.MAJOR_VERSION(), major), "cublasLtGetProperty", null);
+        assertThat(major.get(ValueLayout.JAVA_INT, 0)).isEqualTo((int) (Cublas.version() / 10000));
+      }
+    }
+
+    @Test
+    void cudaErrors() {
+      CudaException e = Cuda.failure(cudart_h.cudaErrorMemoryAllocation(), "cudaMallocAsync", "cuda:1");
+      assertThat(e).hasMessageStartingWith("cudaErrorMemoryAllocation: cudaMallocAsync: out of memory\nHint: the GPU's memory");
+      assertThat(e.code()).isEqualTo(2);
+      assertThat(e.status()).isEqualTo("cudaErrorMemoryAllocation");
+      assertThat(e.function()).isEqualTo("cudaMallocAsync");
+      assertThat(e.device()).isEqualTo("cuda:1");
+      Cuda.check(cudart_h.cudaSuccess(), "cudaSetDevice", null);
+    }
+
+    @Test
+    void cublasErrors() {
+      CublasException e = Cublas.failure(cublas_h.CUBLAS_STATUS_NOT_SUPPORTED(), "cublasLtMatmulAlgoGetHeuristic", null);
+      assertThat(e).hasMessageStartingWith("CUBLAS_STATUS_NOT_SUPPORTED: cublasLtMatmulAlgoGetHeuristic: ")
+          .hasMessageContaining("Hint: this GPU");
+      assertThat(cublas_h.cublasGetStatusName(e.code()).getString(0)).isEqualTo(e.status());
+    }
+
+    @Test
+    void ncclErrors() {
+      NcclException e = Nccl.failure(nccl_h.ncclInvalidArgument(), "ncclAllReduce", null);
+      assertThat(e).hasMessageStartingWith("ncclInvalidArgument: ncclAllReduce: invalid argument");
+      for (int code : new int[] {1, 2, 3, 4, 5, 6, 7, 8}) {
+        assertThat(Nccl.failure(code, "f", null).status()).as("a name for %d", code).doesNotContain(" ");
+      }
+    }
+
+    @Test
+    void callsThatNeedADriver() {
+      withoutDriver();
+      assertThat(Cuda.driverVersion()).isZero();
+      var none = catchThrowableOfType(CudaException.class, () -> Device.cuda(0));
+      assertThat(none.status()).isIn("cudaErrorInsufficientDriver", "cudaErrorNoDevice");
+      assertThat(none.function()).isEqualTo("cudaGetDeviceCount");
+      assertThat(none.hint()).contains("Device.cpu()");
+      try (Arena arena = Arena.ofConfined()) {
+        MemorySegment handle = arena.allocate(ValueLayout.ADDRESS);
+        assertThat(catchThrowableOfType(CublasException.class,
+            () -> Cublas.check(cublaslt_h.cublasLtCreate(handle), "cublasLtCreate", null)).status())
+            .isEqualTo("CUBLAS_STATUS_NOT_INITIALIZED");
+        MemorySegment id = ncclUniqueId.allocate(arena);
+        var alone = catchThrowableOfType(NcclException.class,
+            () -> Nccl.check(nccl_h.ncclCommInitRank(handle, 1, id, 0), "ncclCommInitRank", null));
+        assertThat(alone.code()).isIn(nccl_h.ncclUnhandledCudaError(), nccl_h.ncclSystemError(), nccl_h.ncclInvalidArgument(),
+            nccl_h.ncclInternalError());
+      }
+    }
+
+    @Test
+    void fromTheEnvironment() throws Exception {
+      withoutDriver();
+      var result = new ChildJvm().options("--enable-native-access=ALL-UNNAMED").environment("MHC_NVIDIA_PATH", FOLDER)
+          .classes(ChildJvm.testClasses()).runOnClassPath("dev.mhc.NvidiaTest$FirstDevice");
+      assertThat(result.output()).contains("CudaException: cudaError", "Hint: ", "Device.cpu()", "the CPU works: CPU");
+    }
+  }
+}
