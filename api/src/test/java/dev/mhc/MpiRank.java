@@ -51,6 +51,9 @@ final class MpiRank {
           communicator.barrier();
         }
       }
+      case "pipeline" -> Pipelines.assertSame(
+          Pipelines.run(communicator, PipelineSchedule.oneForwardOneBackward(4, 6), Pipelines.BF16, 8),
+          Pipelines.single(device, 8, 4, 6, 1, true));
       case "mismatch" -> communicator.broadcast(rank == 0 ? x : x.slice(0, 0, 1000 + rank), 0);
       default -> throw new IllegalArgumentException(what);
     }

@@ -35,6 +35,11 @@ class MpiTest {
   }
 
   @Test
+  void pipeline() throws Exception {
+    assertThat(run("dev.mhc.MpiRank", "pipeline")).hasSize(4).allSatisfy(line -> assertThat(line).endsWith("all is well"));
+  }
+
+  @Test
   void aRankThatDiesGivesTheOthersAnError() throws Exception {
     assertThat(run("dev.mhc.MpiRank", "die")).hasSize(3).allSatisfy(line -> assertThat(line)
         .containsPattern("RANK [013]/4: RANK_ENDED: rank [013], all-reduce: ")
