@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.mhc;
 
+import dev.mhc.bindings.LoadFailure;
 import dev.mhc.bindings.NativeLibrary;
+import dev.mhc.bindings.VendorLibrary;
 import java.io.PrintStream;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Set;
 import org.jspecify.annotations.Nullable;
@@ -38,13 +41,17 @@ public final class Doctor {
    * @param tier its vector code; null likewise
    * @param tiers all vector code that this CPU can run
    * @param selfTestError largest relative error of a small boundary against double precision; NaN if it did not run
+   * @param otherLibraries for each library that some classes need: its file, or the places tried and what helps; nothing is
+   *     wrong where they are missing
+   * @param gpus how many GPUs there are, or why none can be used
    * @param problem what is wrong; null if nothing is
    * @param exitCode of the command
    */
   public record Report(String version, String platform, String java, String module, String nativeAccess,
       String nativeAccessFlag, @Nullable String libraryPath, @Nullable String librarySource,
       @Nullable String libraryVersion, int abiVersion, List<String> attempts, @Nullable String device, int threads,
-      @Nullable CpuTier tier, Set<CpuTier> tiers, double selfTestError, @Nullable String problem, int exitCode) {
+      @Nullable CpuTier tier, Set<CpuTier> tiers, double selfTestError, List<String> otherLibraries, @Nullable String gpus,
+      @Nullable String problem, int exitCode) {
 
     /** Whether all is well. */
     public boolean healthy() {
@@ -75,6 +82,12 @@ public final class Doctor {
       if (!Double.isNaN(selfTestError)) {
         line(text, "self-test", "largest relative error " + selfTestError);
       }
+      for (String each : otherLibraries) {
+        line(text, each.equals(otherLibraries.get(0)) ? "others" : "", each);
+      }
+      if (gpus != null) {
+        line(text, "GPUs", gpus);
+      }
       line(text, "verdict", problem == null ? "all is well" : problem);
       return text.toString();
     }
@@ -92,7 +105,8 @@ public final class Doctor {
       json.add("abiVersion", abiVersion).add("attempts", attempts).add("device", device).add("threads", threads);
       json.add("tier", tier == null ? null : tier.toString());
       json.add("tiers", tiers.stream().map(CpuTier::toString).toList());
-      json.add("selfTestError", selfTestError).add("problem", problem).add("exitCode", exitCode);
+      json.add("selfTestError", selfTestError).add("otherLibraries", otherLibraries);
+      json.add("gpus", gpus).add("problem", problem).add("exitCode", exitCode);
       return json.toString();
     }
   }
@@ -112,6 +126,7 @@ public final class Doctor {
       found.attempts = library.attempts().stream().map(NativeLibrary.Attempt::toString).toList();
       found.tiers = CpuTier.available();
       found.selfTest();
+      found.others();
     } catch (NativeLibraryException e) {
       found.attempts = e.attempts();
       found.problem = "the native library cannot be loaded: " + e.hint();
@@ -125,7 +140,7 @@ public final class Doctor {
         found.library == null ? null : found.library.path().toString(),
         found.library == null ? null : found.library.source(), found.library == null ? null : found.library.version(),
         found.library == null ? 0 : found.library.abiVersion(), found.attempts, found.device, found.threads, found.tier,
-        found.tiers, found.error, found.problem, found.exitCode);
+        found.tiers, found.error, found.others, found.gpus, found.problem, found.exitCode);
   }
 
   /**
@@ -165,8 +180,30 @@ public final class Doctor {
     int threads;
     @Nullable CpuTier tier;
     double error = Double.NaN;
+    List<String> others = List.of();
+    @Nullable String gpus;
     @Nullable String problem;
     int exitCode;
+
+    void others() {
+      var lines = new ArrayList<String>();
+      for (VendorLibrary each : VendorLibrary.values()) {
+        try {
+          VendorLibrary.Loaded loaded = each.load();
+          lines.add(each + ": " + loaded.path() + " (" + loaded.source() + ")");
+        } catch (LoadFailure e) {
+          lines.add(each + ": not found; to have it, " + e.fix());
+        }
+      }
+      others = List.copyOf(lines);
+      try {
+        gpus = String.valueOf(Cuda.deviceCount());
+      } catch (NativeLibraryException e) {
+        gpus = "none: the CUDA runtime is not there";
+      } catch (CudaException e) {
+        gpus = "none: " + e.getMessage();
+      }
+    }
 
     void selfTest() {
       try (Device best = Device.best()) {

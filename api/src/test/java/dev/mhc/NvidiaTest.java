@@ -48,6 +48,18 @@ class NvidiaTest {
   }
 
   @Test
+  void theDoctorNamesWhatIsMissing() throws Exception {
+    for (String form : new String[] {"", "--json"}) {
+      var result = new ChildJvm().options("--enable-native-access=ALL-UNNAMED", "-Dmhc.nvidia.path=/nowhere",
+          "-Dmhc.openblas.path=/nowhere").runOnClassPath("dev.mhc.Doctor", form.isEmpty() ? new String[0] : new String[] {form});
+      assertThat(result.output()).contains("CUDA runtime: not found; to have it, correct system property mhc.nvidia.path",
+          "NCCL: not found", "OpenBLAS: not found; to have it, correct system property mhc.openblas.path",
+          "none: the CUDA runtime is not there");
+      assertThat(result.exitCode()).as("nothing is wrong with that").isZero();
+    }
+  }
+
+  @Test
   void wrongIndex() {
     assertThatIllegalArgumentException().isThrownBy(() -> Device.cuda(-1)).withMessage("index is -1; expected at least 0");
   }

@@ -82,6 +82,19 @@ public enum VendorLibrary {
         .orElseThrow(() -> new UnsatisfiedLinkError("unresolved symbol: " + name));
   }
 
+  /** Its usual name. */
+  @Override
+  public String toString() {
+    return switch (this) {
+      case CUDART -> "CUDA runtime";
+      case CUBLASLT -> "cuBLASLt";
+      case CUBLAS -> "cuBLAS";
+      case NCCL -> "NCCL";
+      case MPI -> "Open MPI";
+      case OPENBLAS -> "OpenBLAS";
+    };
+  }
+
   /** What {@link #load} looks for. */
   LibrarySpec spec() {
     return switch (this) {
