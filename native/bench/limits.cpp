@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "limits.h"
 
-#include <cstdlib>
 #include <cstring>
-#include <memory>
 #include <thread>
+#include <vector>
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -12,10 +11,11 @@
 #include <arm_neon.h>
 #endif
 
+#include "measure.h"
+
 namespace mhc::bench {
 namespace {
 
-constexpr size_t kCopied = size_t{128} << 20;  // bytes of each buffer: larger than a last-level cache's share
 constexpr int64_t kSteps = 1000000;
 constexpr int kChains = 16;  // independent sums: more than latency times units
 
@@ -28,18 +28,18 @@ void on_threads(int threads, Work work) {
   for (std::thread& each : others) each.join();
 }
 
-using Buffer = std::shared_ptr<char>;
-
-Buffer make_buffer() {
-  auto* memory = static_cast<char*>(std::aligned_alloc(4096, kCopied));
-  std::memset(memory, 1, kCopied);
-  return Buffer(memory, std::free);
-}
-
 #if defined(__x86_64__)
-__attribute__((target("avx512f"))) void copy_past_caches(char* to, const char* from, size_t bytes) {
+__attribute__((target("avx512f"))) void copy_past_caches_512(char* to, const char* from, size_t bytes) {
   for (size_t i = 0; i < bytes; i += 64) {
     _mm512_stream_si512(reinterpret_cast<__m512i*>(to + i), _mm512_loadu_si512(from + i));
+  }
+  _mm_sfence();
+}
+
+__attribute__((target("avx2"))) void copy_past_caches_256(char* to, const char* from, size_t bytes) {
+  for (size_t i = 0; i < bytes; i += 32) {
+    _mm256_stream_si256(reinterpret_cast<__m256i*>(to + i),
+                        _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from + i)));
   }
   _mm_sfence();
 }
@@ -114,39 +114,70 @@ Peak widest() {
 
 volatile double keep;  // so that no sum is dropped
 
-}  // namespace
-
-void add_limits(std::vector<Contestant>& contestants, int threads) {
-  Buffer from = make_buffer(), to = make_buffer();
-  size_t share = kCopied / threads / 4096 * 4096;
-  double moved = 2.0 * share * threads;
-  contestants.push_back({"copy, memcpy", moved, 0, [=] {
-    return seconds_of([&] {
-      on_threads(threads, [=](int i) { std::memcpy(to.get() + i * share, from.get() + i * share, share); });
-    });
-  }});
+// Compiled for the widest vectors that there may be; the loader takes what the CPU has.
 #if defined(__x86_64__)
-  if (__builtin_cpu_supports("avx512f")) {
-    contestants.push_back({"copy, past the caches", moved, 0, [=] {
-      return seconds_of([&] {
-        on_threads(threads, [=](int i) { copy_past_caches(to.get() + i * share, from.get() + i * share, share); });
-      });
-    }});
-  }
+__attribute__((target_clones("avx512f", "avx2", "default")))
 #endif
-  Peak peak = widest();
-  contestants.push_back({"multiply-adds, fp32", 0, double(kSteps) * kChains * peak.lanes * threads, [=] {
-    return seconds_of([&] { on_threads(threads, [=](int) { keep = peak.run(); }); });
-  }});
-}
-
-Rates rates_of(const std::vector<Contestant>& measured) {
-  Rates rates{};
-  for (const Contestant& each : measured) {
-    if (each.name.rfind("copy", 0) == 0) rates.bytes = std::max(rates.bytes, each.bytes / each.median());
-    if (each.name.rfind("multiply", 0) == 0) rates.multiply_adds = each.multiply_adds / each.median();
+double sum_of(const char* from, size_t bytes) {
+  typedef float Wide __attribute__((vector_size(64)));
+  Wide sums[8] = {};
+  for (size_t i = 0; i + sizeof sums <= bytes; i += sizeof sums) {
+    const Wide* at = reinterpret_cast<const Wide*>(from + i);
+#pragma GCC unroll 8
+    for (int j = 0; j < 8; ++j) sums[j] += at[j];
   }
-  return rates;
+  for (int j = 1; j < 8; ++j) sums[0] += sums[j];
+  return sums[0][0] + sums[0][15];
 }
 
+int64_t nanoseconds(double seconds) { return int64_t(seconds * 1e9); }
+
+// Each thread does work(its first byte, how many bytes): whole pages, the last one the rest.
+template <class Work>
+int64_t in_shares(int64_t bytes, int threads, Work work) {
+  int64_t share = bytes / threads / 4096 * 4096;
+  return nanoseconds(seconds_of([&] {
+    on_threads(threads, [=](int i) { work(i * share, i + 1 < threads ? share : bytes - i * share); });
+  }));
+}
+
+using Copy = void (*)(char* to, const char* from, size_t bytes);
+
+Copy widest_stream() {
+#if defined(__x86_64__)
+  __builtin_cpu_init();
+  if (__builtin_cpu_supports("avx512f")) return copy_past_caches_512;
+  if (__builtin_cpu_supports("avx2")) return copy_past_caches_256;
+#endif
+  return nullptr;
+}
+
+}  // namespace
 }  // namespace mhc::bench
+
+using namespace mhc::bench;
+
+int64_t mhc_limit_copy(void* to, const void* from, int64_t bytes, int32_t threads) {
+  return in_shares(bytes, threads, [=](int64_t at, int64_t count) {
+    std::memcpy(static_cast<char*>(to) + at, static_cast<const char*>(from) + at, count);
+  });
+}
+
+int64_t mhc_limit_stream(void* to, const void* from, int64_t bytes, int32_t threads) {
+  Copy copy = widest_stream();
+  if (!copy) return -1;
+  return in_shares(bytes / 64 * 64, threads, [=](int64_t at, int64_t count) {
+    copy(static_cast<char*>(to) + at, static_cast<const char*>(from) + at, count);
+  });
+}
+
+int64_t mhc_limit_read(const void* from, int64_t bytes, int32_t threads) {
+  return in_shares(bytes, threads,
+                   [=](int64_t at, int64_t count) { keep = sum_of(static_cast<const char*>(from) + at, count); });
+}
+
+int64_t mhc_limit_multiply_adds(int32_t threads, int64_t* count) {
+  Peak peak = widest();
+  *count = kSteps * kChains * peak.lanes * threads;
+  return nanoseconds(seconds_of([&] { on_threads(threads, [=](int) { keep = peak.run(); }); }));
+}

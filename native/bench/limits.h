@@ -1,21 +1,26 @@
-// SPDX-License-Identifier: Apache-2.0
-// What this machine can do at most.
-#pragma once
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What this machine can do at most. Each runs once, on that many threads, and returns nanoseconds. */
+#ifndef MHC_BENCH_LIMITS_H
+#define MHC_BENCH_LIMITS_H
 
-#include <vector>
+#include <stdint.h>
 
-#include "measure.h"
+#ifdef __cplusplus
+extern "C" {
+#endif
 
-namespace mhc::bench {
+#define MHC_LIMIT_API __attribute__((visibility("default")))
 
-// "copy, memcpy", "copy, past the caches" and "multiply-adds, fp32", each on that many threads.
-void add_limits(std::vector<Contestant>& contestants, int threads);
+/* memcpy. */
+MHC_LIMIT_API int64_t mhc_limit_copy(void* to, const void* from, int64_t bytes, int32_t threads);
+/* By stores that go past the caches, where the CPU has them in vectors; -1 where it has not. Buffers are aligned to 64. */
+MHC_LIMIT_API int64_t mhc_limit_stream(void* to, const void* from, int64_t bytes, int32_t threads);
+/* Loads alone, from a buffer aligned to 64. */
+MHC_LIMIT_API int64_t mhc_limit_read(const void* from, int64_t bytes, int32_t threads);
+/* Independent chains of fp32 multiply-adds in registers, on the CPU's widest vectors; how many of them in *count. */
+MHC_LIMIT_API int64_t mhc_limit_multiply_adds(int32_t threads, int64_t* count);
 
-// Bytes a second, read and written, of the faster copy; fp32 multiply-adds a second. By median times.
-struct Rates {
-  double bytes;
-  double multiply_adds;
-};
-Rates rates_of(const std::vector<Contestant>& measured);
-
-}  // namespace mhc::bench
+#ifdef __cplusplus
+}
+#endif
+#endif

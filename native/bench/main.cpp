@@ -3,6 +3,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <memory>
 #include <thread>
 
 #include "boundary.h"
@@ -52,6 +53,45 @@ Options parse(char** arguments) {
   }
   if (options.shapes.empty()) options.shapes = {{2048, 2048}, {2048, 4096}, {64, 2048}, {1, 2048}};
   return options;
+}
+
+// What one second of the machine is worth at most, by median times.
+struct Rates {
+  double bytes;  // read and written, of the faster copy
+  double multiply_adds;
+};
+
+void add_limits(std::vector<Contestant>& contestants, int threads) {
+  constexpr size_t kBytes = size_t{128} << 20;  // of each buffer: larger than a last-level cache's share
+  auto buffer = [] {
+    auto* memory = static_cast<char*>(std::aligned_alloc(4096, kBytes));
+    std::memset(memory, 1, kBytes);
+    return std::shared_ptr<char>(memory, std::free);
+  };
+  std::shared_ptr<char> from = buffer(), to = buffer();
+  int64_t adds = 0;
+  double moved = 2.0 * kBytes;
+  contestants.push_back({"copy, memcpy", moved, 0,
+                         [=] { return 1e-9 * mhc_limit_copy(to.get(), from.get(), kBytes, threads); }});
+  if (mhc_limit_stream(to.get(), from.get(), kBytes, threads) >= 0) {
+    contestants.push_back({"copy, past the caches", moved, 0,
+                           [=] { return 1e-9 * mhc_limit_stream(to.get(), from.get(), kBytes, threads); }});
+  }
+  contestants.push_back({"read", double(kBytes), 0, [=] { return 1e-9 * mhc_limit_read(from.get(), kBytes, threads); }});
+  mhc_limit_multiply_adds(threads, &adds);
+  contestants.push_back({"multiply-adds, fp32", 0, double(adds), [=] {
+    int64_t count;
+    return 1e-9 * mhc_limit_multiply_adds(threads, &count);
+  }});
+}
+
+Rates rates_of(const std::vector<Contestant>& measured) {
+  Rates rates{};
+  for (const Contestant& each : measured) {
+    if (each.name.rfind("copy", 0) == 0) rates.bytes = std::max(rates.bytes, each.bytes / each.median());
+    if (each.name.rfind("multiply", 0) == 0) rates.multiply_adds = each.multiply_adds / each.median();
+  }
+  return rates;
 }
 
 double floor_of(const Contestant& each, const Rates& rates) {

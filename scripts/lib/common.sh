@@ -239,12 +239,13 @@ maven() {
 
 readonly MHC_JAR=bench/target/mhc-bench.jar # the demo and the benchmarks, with all that they need
 
-# build_jar: without tests, and only if a source is newer than what was built from it.
+# build_jar [JAR [MAVEN ARGUMENT...]]: without tests, and only if a source is newer than what was built from it.
 build_jar() {
-  if [[ -f $MHC_JAR && -z $(find pom.xml native bindings api bench \
-    \( -name target -o -name results -o -name __pycache__ \) -prune -o -type f -newer "$MHC_JAR" -print -quit) ]]; then
+  local jar=${1-$MHC_JAR}
+  if [[ -f $jar && -z $(find pom.xml native bindings api bench \
+    \( -name target -o -name results -o -name __pycache__ \) -prune -o -type f -newer "$jar" -print -quit) ]]; then
     note 'already built'
   else
-    timed 'Building' maven --quiet package -DskipTests -Dmhc.native.tests=OFF
+    timed 'Building' maven --quiet package -DskipTests -Dmhc.native.tests=OFF "${@:2}"
   fi
 }

@@ -1,119 +1,72 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.mhc.bench;
 
+import static dev.mhc.bench.Check.token;
+
 import dev.mhc.Coefficients;
+import dev.mhc.DType;
 import java.util.Arrays;
-import java.util.SplittableRandom;
-import java.util.stream.IntStream;
 
-/** Compares what a {@link BoundaryCase} of bf16 in the paper's conventions computes with {@link Reference}. */
-final class BoundaryCheck {
-  private static final double BF16_ROUNDING = 0x1p-8; // half a unit in the last place, relative
-  private static final double COEFFICIENTS = 2e-5;
-
+/** Compares what a {@link BoundaryCase} in the paper's conventions computes with {@link Reference}. */
+public final class BoundaryCheck {
   private BoundaryCheck() {}
 
   /** The forward on the first, the last and some tokens between. */
-  static void forward(BoundaryCase boundary) {
+  public static void forward(BoundaryCase boundary) {
     BoundaryCase.Set on = boundary.first();
+    Check.poison(on.xNext());
+    Check.poison(on.h());
     boundary.boundary(on);
+    Check.written("xNext", on.xNext());
+    Check.written("h", on.h());
+    DType type = on.x().dtype();
+    Coefficients current = boundary.current().coefficients();
     Coefficients made = boundary.next().coefficients();
-    for (int token : tokens(boundary)) {
-      var reference = new Reference(boundary.next().parameters(), boundary.current().coefficients(), token);
-      Reference.Result expected =
-          reference.run(Reference.token(on.x(), token), Reference.token(on.f(), token), true);
-      close("xNext", token, Reference.token(on.xNext(), token), expected.xNext(), 2 * BF16_ROUNDING, 1e-3);
-      close("h", token, Reference.token(on.h(), token), expected.h(), 1.1 * BF16_ROUNDING, 1e-3);
-      close("preMix", token, Reference.token(made.preMix(), token), expected.preMix(), COEFFICIENTS, 0);
-      close("postMix", token, Reference.token(made.postMix(), token), expected.postMix(), COEFFICIENTS, 0);
-      double[] res = flat(expected.resMix());
-      close("resMix", token, Reference.token(made.resMix(), token), res, COEFFICIENTS, 1e-6);
+    var reference = new Reference(boundary.next().parameters(), (int) on.x().dim(1));
+    for (int token : Check.tokens(on.x().dim(0))) {
+      double[] xNext = Reference.post(token(on.x(), token), token(on.f(), token), token(current.postMix(), token),
+          token(current.resMix(), token));
+      Check.rounded("xNext of token " + token, type, token(on.xNext(), token), xNext);
+      double[] stored = token(on.xNext(), token); // the coefficients are those of what was stored
+      Reference.Mixes mixes = reference.coefficients(stored);
+      Check.rounded("h of token " + token, type, token(on.h(), token), Reference.pre(stored, mixes.pre()));
+      coefficients(token, made, mixes);
     }
   }
 
-  /**
-   * The backward, along a random direction of each token's x and f: the scalar product of the direction with dX and dF
-   * is the derivative of the reference's scalar product of its results with dXNext, dH and the coefficients' gradients.
-   */
-  static void backward(BoundaryCase boundary) {
+  /** The coefficients of a token. */
+  public static void coefficients(int token, Coefficients made, Reference.Mixes expected) {
+    Check.close("preMix of token " + token, token(made.preMix(), token), expected.pre(), Check.COEFFICIENTS, 0);
+    Check.close("postMix of token " + token, token(made.postMix(), token), expected.post(), Check.COEFFICIENTS, 0);
+    Check.close("resMix of token " + token, token(made.resMix(), token), expected.res(), Check.COEFFICIENTS, 1e-6);
+  }
+
+  /** The backward, along a random direction of each token's x and f. */
+  public static void backward(BoundaryCase boundary) {
     BoundaryCase.Set on = boundary.first();
     boundary.boundary(on);
     boundary.receiveCoefficientGradients();
+    Check.poison(on.dX());
+    Check.poison(on.dF());
     boundary.boundaryBackward(on);
-    for (int token : tokens(boundary)) {
-      double[] dX = Reference.token(on.dX(), token);
-      double[] dF = Reference.token(on.dF(), token);
-      double[] direction = doubles(Rows.normal(dX.length + dF.length, new SplittableRandom(token + 1L), 1));
-      double along = 0;
-      double size = 0;
-      for (int i = 0; i < direction.length; i++) {
-        double d = i < dX.length ? dX[i] : dF[i - dX.length];
-        along += d * direction[i];
-        size += d * d;
-      }
-      double step = 1e-4;
-      double expected = (objective(boundary, token, direction, step) - objective(boundary, token, direction, -step))
-          / (2 * step);
-      // The rounding of each gradient is independent of the direction: it grows as the root of the sum of squares.
-      double tolerance = 6 * BF16_ROUNDING * Math.sqrt(size);
-      if (!(Math.abs(along - expected) <= tolerance)) {
-        throw new IllegalStateException("the backward of token " + token + " gives " + along
-            + " along a direction; expected " + expected + " within " + tolerance);
-      }
-    }
-  }
-
-  private static double objective(BoundaryCase boundary, int token, double[] direction, double step) {
-    BoundaryCase.Set on = boundary.first();
-    double[] x = Reference.token(on.x(), token);
-    double[] f = Reference.token(on.f(), token);
-    for (int i = 0; i < direction.length; i++) {
-      if (i < x.length) {
-        x[i] += step * direction[i];
-      } else {
-        f[i - x.length] += step * direction[i];
-      }
-    }
-    var reference = new Reference(boundary.next().parameters(), boundary.current().coefficients(), token);
-    Reference.Result result = reference.run(x, f, false);
+    Check.written("dX", on.dX());
+    Check.written("dF", on.dF());
+    Coefficients current = boundary.current().coefficients();
     Coefficients received = boundary.next().coefficientGradients();
-    double[] res = flat(result.resMix());
-    return dot(result.xNext(), Reference.token(on.dXNext(), token)) + dot(result.h(), Reference.token(on.dH(), token))
-        + dot(result.postMix(), Reference.token(received.postMix(), token))
-        + dot(res, Reference.token(received.resMix(), token));
-  }
-
-  private static double[] doubles(float[] values) {
-    var result = new double[values.length];
-    for (int i = 0; i < values.length; i++) {
-      result[i] = values[i];
-    }
-    return result;
-  }
-
-  private static double[] flat(double[][] matrix) {
-    return Arrays.stream(matrix).flatMapToDouble(Arrays::stream).toArray();
-  }
-
-  private static double dot(double[] a, double[] b) {
-    double sum = 0;
-    for (int i = 0; i < a.length; i++) {
-      sum += a[i] * b[i];
-    }
-    return sum;
-  }
-
-  private static int[] tokens(BoundaryCase boundary) {
-    int last = (int) boundary.first().x().dim(0) - 1;
-    return IntStream.of(0, last / 3, last / 2, last).distinct().toArray();
-  }
-
-  private static void close(String what, int token, double[] got, double[] expected, double relative, double absolute) {
-    for (int i = 0; i < expected.length; i++) {
-      if (!(Math.abs(got[i] - expected[i]) <= relative * Math.abs(expected[i]) + absolute)) {
-        throw new IllegalStateException(
-            what + "[" + i + "] of token " + token + " is " + got[i] + "; expected " + expected[i]);
-      }
+    var reference = new Reference(boundary.next().parameters(), (int) on.x().dim(1));
+    for (int token : Check.tokens(on.x().dim(0))) {
+      double[] x = token(on.x(), token);
+      double[] post = token(current.postMix(), token);
+      double[] res = token(current.resMix(), token);
+      Check.gradient("the backward of token " + token, at -> {
+        double[] xNext = Reference.post(Arrays.copyOf(at, x.length), Arrays.copyOfRange(at, x.length, at.length), post,
+            res);
+        Reference.Mixes mixes = reference.coefficients(xNext);
+        return Check.join(xNext, Reference.pre(xNext, mixes.pre()), mixes.post(), mixes.res());
+      }, Check.join(x, token(on.f(), token)),
+          Check.join(token(on.dXNext(), token), token(on.dH(), token), token(received.postMix(), token),
+              token(received.resMix(), token)),
+          Check.join(token(on.dX(), token), token(on.dF(), token)), Check.rounding(on.x().dtype()));
     }
   }
 }

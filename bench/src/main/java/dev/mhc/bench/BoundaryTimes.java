@@ -14,7 +14,6 @@ import java.util.function.BiConsumer;
  */
 public final class BoundaryTimes {
   private static final String COPY = "copy";
-  private static final long COPY_BYTES = 128L << 20;
 
   private static final String FUSED = "single pass";
   private static final String TWO = "two passes";
@@ -38,8 +37,8 @@ public final class BoundaryTimes {
   public static BoundaryTimes measure(Device device, HyperConnectionConfig config, DType type, long tokens, long width,
       double seconds) {
     try (var boundary = new BoundaryCase(device, config, type, tokens, width, 256L << 20);
-        var copy = new CopyRate(device.threads(), COPY_BYTES)) {
-      var rounds = new Rounds().add(COPY, copy::copy)
+        var limits = new Limits(device.threads())) {
+      var rounds = new Rounds().add(COPY, limits::stream)
           .add(FUSED, forward(boundary, BoundaryCase::boundary))
           .add(TWO, forward(boundary, BoundaryCase::twoPasses))
           .add(THREE, forward(boundary, BoundaryCase::threeKernels))
@@ -47,7 +46,7 @@ public final class BoundaryTimes {
           .add(FUSED + BACKWARD, both(boundary, BoundaryCase::boundary, BoundaryCase::boundaryBackward))
           .add(THREE + BACKWARD, both(boundary, BoundaryCase::threeKernels, BoundaryCase::threeKernelsBackward));
       Map<String, Spread> times = rounds.run(3, 31, seconds);
-      return new BoundaryTimes(times, copy.moved() / times.get(COPY).median(), boundary.unit(), config.streams());
+      return new BoundaryTimes(times, 2.0 * Limits.BYTES / times.get(COPY).median(), boundary.unit(), config.streams());
     }
   }
 
@@ -55,8 +54,8 @@ public final class BoundaryTimes {
     return Rounds.Contestant.of(() -> work.accept(boundary, boundary.rotate()));
   }
 
-  /** What would come from the layers behind in a stack is made between the two, and does not count. */
-  private static Rounds.Contestant both(BoundaryCase boundary, BiConsumer<BoundaryCase, BoundaryCase.Set> forward,
+  /** Forward and backward. What would come from the layers behind in a stack is made between them, and does not count. */
+  static Rounds.Contestant both(BoundaryCase boundary, BiConsumer<BoundaryCase, BoundaryCase.Set> forward,
       BiConsumer<BoundaryCase, BoundaryCase.Set> backward) {
     return () -> {
       BoundaryCase.Set on = boundary.rotate();
@@ -108,7 +107,7 @@ public final class BoundaryTimes {
 
   /** The copy rate for people. */
   public String copyLine() {
-    return String.format(Locale.ROOT, "memcpy over %d MiB: %.1f GB/s read and written, median of %d", COPY_BYTES >> 20,
+    return String.format(Locale.ROOT, "copy of %d MiB past the caches: %.1f GB/s read and written, median of %d", Limits.BYTES >> 20,
         copyRate * 1e-9, times.get(COPY).count());
   }
 }

@@ -8,8 +8,10 @@ import java.lang.foreign.ValueLayout;
 import java.util.Arrays;
 import java.util.SplittableRandom;
 
-/** Moves whole tensors of bf16 or fp32 between native memory and Java arrays. */
+/** Moves whole tensors of bf16, fp16 or fp32 between native memory and Java arrays. */
 public final class Rows {
+  private static final int DRAWN = 1_048_573; // a prime number: repeated values fall on other channels
+
   private Rows() {}
 
   /** The values of a compact tensor. */
@@ -26,9 +28,10 @@ public final class Rows {
       MemorySegment.copy(segment, ValueLayout.JAVA_FLOAT, 0, values, 0, values.length);
       return;
     }
-    requireBf16(tensor);
+    boolean bf16 = requireHalf(tensor) == DType.BF16;
     for (int i = 0; i < values.length; i++) {
-      values[i] = Float.intBitsToFloat(segment.getAtIndex(ValueLayout.JAVA_SHORT, i) << 16);
+      short bits = segment.getAtIndex(ValueLayout.JAVA_SHORT, i);
+      values[i] = bf16 ? Float.intBitsToFloat(bits << 16) : Float.float16ToFloat(bits);
     }
   }
 
@@ -39,15 +42,21 @@ public final class Rows {
       MemorySegment.copy(values, 0, segment, ValueLayout.JAVA_FLOAT, 0, values.length);
       return;
     }
-    requireBf16(tensor);
+    boolean bf16 = requireHalf(tensor) == DType.BF16;
     for (int i = 0; i < values.length; i++) {
-      segment.setAtIndex(ValueLayout.JAVA_SHORT, i, bf16(values[i]));
+      segment.setAtIndex(ValueLayout.JAVA_SHORT, i, bf16 ? bf16(values[i]) : Float.floatToFloat16(values[i]));
     }
   }
 
-  /** Fills a compact tensor with independent normal values. */
+  /** Fills a compact tensor with normal values: independent ones, about a million of them, then the same again. */
   public static Tensor random(Tensor tensor, SplittableRandom random, double deviation) {
-    write(tensor, normal(Math.toIntExact(tensor.elements()), random, deviation));
+    int drawn = (int) Math.min(tensor.elements(), DRAWN);
+    long bytes = (long) drawn * tensor.dtype().bytes();
+    MemorySegment all = tensor.segment();
+    write(Tensor.wrap(tensor.device(), tensor.dtype(), all.asSlice(0, bytes), drawn), normal(drawn, random, deviation));
+    for (long at = bytes; at < all.byteSize(); at += bytes) {
+      MemorySegment.copy(all, 0, all, at, Math.min(bytes, all.byteSize() - at));
+    }
     return tensor;
   }
 
@@ -72,15 +81,11 @@ public final class Rows {
     return (short) (bits + 0x7fff + (bits >>> 16 & 1) >>> 16);
   }
 
-  /** A value as bf16 holds it. */
-  static float rounded(double value) {
-    return Float.intBitsToFloat(bf16((float) value) << 16);
-  }
-
-  private static void requireBf16(Tensor tensor) {
-    if (tensor.dtype() != DType.BF16 || !tensor.isCompact()) {
+  private static DType requireHalf(Tensor tensor) {
+    if (tensor.dtype() != DType.BF16 && tensor.dtype() != DType.FP16 || !tensor.isCompact()) {
       throw new IllegalArgumentException("tensor is " + Arrays.toString(tensor.shape()) + " " + tensor.dtype()
-          + "; expected a compact one of BF16 or FP32");
+          + "; expected a compact one of BF16, FP16 or FP32");
     }
+    return tensor.dtype();
   }
 }

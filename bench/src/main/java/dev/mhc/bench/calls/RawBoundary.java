@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-package dev.mhc.bench;
+package dev.mhc.bench.calls;
 
 import dev.mhc.Coefficients;
 import dev.mhc.DType;
@@ -13,31 +13,27 @@ import dev.mhc.bindings.generated.mhc_dtype;
 import dev.mhc.bindings.generated.mhc_h;
 import dev.mhc.bindings.generated.mhc_parameters;
 import dev.mhc.bindings.generated.mhc_tensor;
+import dev.mhc.bench.BoundaryCase;
+import dev.mhc.bench.Measure;
 import java.lang.foreign.Arena;
-import java.lang.foreign.FunctionDescriptor;
-import java.lang.foreign.Linker;
 import java.lang.foreign.MemorySegment;
-import java.lang.foreign.SymbolLookup;
 import java.lang.foreign.ValueLayout;
 import java.lang.invoke.MethodHandle;
-import java.nio.file.Path;
 
 /**
- * The boundary of a {@link BoundaryCase} as a C program would call it: an argument block made by hand, a context of its
- * own, and a loop in C (native/bench/repeat.c), on the same memory as the calls from Java.
+ * The boundary of a {@link BoundaryCase} as a program calls it that does not use the Java API: an argument block made by
+ * hand, and a context of its own, on the same memory.
  */
-final class FromC implements AutoCloseable {
+final class RawBoundary implements AutoCloseable {
+  private static final MethodHandle REPEAT = Measure.function("mhc_repeat", ValueLayout.ADDRESS, ValueLayout.ADDRESS,
+      ValueLayout.ADDRESS, ValueLayout.JAVA_LONG);
+
   private final Arena arena = Arena.ofShared();
-  private final MethodHandle repeat;
+  private final MemorySegment function = mhc_h.mhc_boundary$address();
   private final MemorySegment context;
   private final MemorySegment arguments;
 
-  @SuppressWarnings("restricted")
-  FromC(Path library, BoundaryCase boundary, int threads) {
-    repeat = Linker.nativeLinker().downcallHandle(
-        SymbolLookup.libraryLookup(library, arena).find("mhc_repeat").orElseThrow(),
-        FunctionDescriptor.of(ValueLayout.JAVA_LONG, ValueLayout.ADDRESS, ValueLayout.ADDRESS, ValueLayout.ADDRESS,
-            ValueLayout.JAVA_LONG));
+  RawBoundary(BoundaryCase boundary, int threads) {
     context = context(threads);
     arguments = arguments(boundary);
     MemorySegment bytes = arena.allocate(ValueLayout.JAVA_LONG);
@@ -45,16 +41,27 @@ final class FromC implements AutoCloseable {
     check(mhc_h.mhc_context_reserve(context, bytes.get(ValueLayout.JAVA_LONG, 0)));
   }
 
-  /** Calls so often from C; nanoseconds. */
-  long run(long count) {
-    long result;
+  /** By a loop in C (native/bench/calls.c). */
+  void fromC(long count) {
     try {
-      result = (long) repeat.invokeExact(mhc_h.mhc_boundary$address(), context, arguments, count);
+      check((int) Math.min(0, (long) REPEAT.invokeExact(function, context, arguments, count)));
     } catch (Throwable e) {
       throw new IllegalStateException("the loop in C failed", e);
     }
-    check((int) Math.min(0, result));
-    return result;
+  }
+
+  /** Through the generated bindings. */
+  void byFfm(long count) {
+    for (long i = 0; i < count; i++) {
+      check(mhc_h.mhc_boundary(context, arguments));
+    }
+  }
+
+  /** Through JNI. */
+  void byJni(long count) {
+    for (long i = 0; i < count; i++) {
+      check(Jni.operation(function.address(), context.address(), arguments.address()));
+    }
   }
 
   private MemorySegment context(int threads) {

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.mhc.bench;
+
+import java.util.Arrays;
+import java.util.List;
+import java.util.Map;
+
+/** Which shapes the suite measures. */
+public enum Profile {
+  /** What noise cannot change, for CI: results, bytes against the ledger, allocation, and fused against unfused. */
+  SHORT,
+  /** Every operation at two sizes, and the boundary over T, C, n, threads and types: about 20 minutes. */
+  STANDARD(
+      Part.of("", "tokens=64,2048"),
+      Part.of("boundary", "width=2048"),
+      Part.of("boundary\\.(forward|backward)", "tokens=1,8,512,8192"),
+      Part.of("boundary\\.(forward|backward)", "width=1280,4096,7168"),
+      Part.of("boundary\\.(forward|backward)", "streams=1,2,8"),
+      Part.of("boundary\\.(forward|backward)", "threads=1"),
+      Part.of("boundary\\.(forward|backward)", "dtype=FP32,FP16")),
+  /** Everything by everything: a day. */
+  FULL(Part.of("", "tokens=1,64,2048,8192", "streams=2,4,8", "width=1280,2560,4096,7168", "dtype=BF16,FP16,FP32"),
+      Part.of("boundary", "threads=1"));
+
+  /**
+   * Benchmarks and the parameters that they are run with, where those are not the default ones.
+   *
+   * @param names a regular expression that is found in the names of the benchmarks
+   * @param parameters with their values
+   */
+  public record Part(String names, Map<String, String[]> parameters) {
+    /** Parameters as "name=value,value". */
+    static Part of(String names, String... parameters) {
+      var parsed = new java.util.LinkedHashMap<String, String[]>();
+      for (String each : parameters) {
+        int equals = each.indexOf('=');
+        parsed.put(each.substring(0, equals), each.substring(equals + 1).split(","));
+      }
+      return new Part(names, parsed);
+    }
+
+    /** The same with other values for some parameters. */
+    Part with(Map<String, String> given) {
+      var all = new java.util.LinkedHashMap<>(parameters);
+      given.forEach((name, values) -> all.put(name, values.split(",")));
+      return new Part(names, all);
+    }
+  }
+
+  /** Its parts. */
+  final List<Part> parts;
+
+  Profile(Part... parts) {
+    this.parts = Arrays.asList(parts);
+  }
+}

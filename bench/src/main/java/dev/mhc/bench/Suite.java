@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.mhc.bench;
+
+import dev.mhc.CpuOptions;
+import dev.mhc.CpuTier;
+import dev.mhc.DType;
+import dev.mhc.Device;
+import dev.mhc.Traffic;
+import dev.mhc.bench.operations.OperationBenchmark;
+import dev.mhc.bench.report.Measurement;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.LinkedHashMap;
+import java.util.LinkedHashSet;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.regex.Pattern;
+import org.openjdk.jmh.infra.BenchmarkParams;
+import org.openjdk.jmh.results.BenchmarkResult;
+import org.openjdk.jmh.results.IterationResult;
+import org.openjdk.jmh.results.RunResult;
+import org.openjdk.jmh.runner.BenchmarkList;
+import org.openjdk.jmh.runner.Runner;
+import org.openjdk.jmh.runner.RunnerException;
+import org.openjdk.jmh.runner.format.OutputFormatFactory;
+import org.openjdk.jmh.runner.options.Options;
+import org.openjdk.jmh.runner.options.OptionsBuilder;
+import org.openjdk.jmh.runner.options.VerboseMode;
+
+/** The JMH benchmarks: which there are, running them, and what their results mean. */
+public final class Suite {
+  private static final String ALL = "dev\\.mhc\\.bench\\.operations\\..*";
+  private static final Pattern CLASS = Pattern.compile(".*\\.(\\w+)Benchmark\\.(\\w+)");
+  private static final int COUNTED_TOKENS = 24;
+  private static final int COUNTED_WIDTH = 256;
+
+  private final Map<String, Measurement.Ledger> ledgers = new LinkedHashMap<>();
+
+  /** One of the benchmarks: the method of a class. */
+  public record Benchmark(String name, Class<? extends OperationBenchmark> type, String method) {
+    /** A new state, not set up. */
+    public OperationBenchmark state() {
+      try {
+        OperationBenchmark made = type.getConstructor().newInstance();
+        made.device = "cpu";
+        made.dtype = DType.BF16;
+        made.streams = 4;
+        return made;
+      } catch (ReflectiveOperationException e) {
+        throw new IllegalStateException(type + " cannot be made", e);
+      }
+    }
+
+    /** The method on a state. */
+    public Runnable call(OperationBenchmark on) {
+      try {
+        var handle = java.lang.invoke.MethodHandles.publicLookup().bind(on, method,
+            java.lang.invoke.MethodType.methodType(void.class));
+        return java.lang.invoke.MethodHandleProxies.asInterfaceInstance(Runnable.class, handle);
+      } catch (ReflectiveOperationException e) {
+        throw new IllegalStateException(name + " cannot be called", e);
+      }
+    }
+  }
+
+  /** "boundary.forward" of a class BoundaryBenchmark with a method forward. */
+  public static String name(String jmhName) {
+    var matcher = CLASS.matcher(jmhName);
+    if (!matcher.matches()) {
+      throw new IllegalArgumentException("benchmark is " + jmhName + "; expected ...Benchmark.method");
+    }
+    String type = matcher.group(1);
+    return Character.toLowerCase(type.charAt(0)) + type.substring(1) + "." + matcher.group(2);
+  }
+
+  private static List<String> jmhNames() {
+    return BenchmarkList.defaultList().find(OutputFormatFactory.createFormatInstance(System.out, VerboseMode.SILENT),
+        List.of(ALL), List.of()).stream().map(entry -> entry.getUsername()).distinct().toList();
+  }
+
+  /** All benchmarks of operations. */
+  public static List<Benchmark> benchmarks() {
+    var found = new ArrayList<Benchmark>();
+    for (String jmh : jmhNames()) {
+      try {
+        Class<?> type = Class.forName(jmh.substring(0, jmh.lastIndexOf('.')));
+        if (OperationBenchmark.class.isAssignableFrom(type)) {
+          found.add(new Benchmark(name(jmh), type.asSubclass(OperationBenchmark.class),
+              jmh.substring(jmh.lastIndexOf('.') + 1)));
+        }
+      } catch (ClassNotFoundException e) {
+        throw new IllegalStateException(e);
+      }
+    }
+    return found;
+  }
+
+  // ------------------------------------------------------------------------------------------------ running
+
+  /** What JMH has to run for some parts, of the benchmarks that have a name which one of the filters is found in. */
+  public static List<Options> plan(List<Profile.Part> parts, List<String> filters) {
+    var planned = new ArrayList<Options>();
+    var threads = new LinkedHashSet<String>();
+    for (Profile.Part part : parts) {
+      String[] names = jmhNames().stream().filter(jmh -> !name(jmh).startsWith("limit."))
+          .filter(jmh -> Pattern.compile(part.names()).matcher(name(jmh)).find())
+          .filter(jmh -> filters.isEmpty()
+              || filters.stream().anyMatch(filter -> Pattern.compile(filter).matcher(name(jmh)).find()))
+          .toArray(String[]::new);
+      if (names.length > 0) {
+        planned.add(options(names, part.parameters()));
+        threads.addAll(Arrays.asList(part.parameters().getOrDefault("threads", new String[] {"0"})));
+      }
+    }
+    if (!planned.isEmpty()) {
+      String[] limits = jmhNames().stream().filter(jmh -> name(jmh).startsWith("limit.")).toArray(String[]::new);
+      planned.add(0, options(limits, Map.of("threads", threads.toArray(String[]::new))));
+    }
+    return planned;
+  }
+
+  private static Options options(String[] names, Map<String, String[]> parameters) {
+    var builder = new OptionsBuilder();
+    for (String name : names) {
+      builder.include("^" + Pattern.quote(name) + "$");
+    }
+    parameters.forEach(builder::param);
+    return builder.build();
+  }
+
+  /** Seconds that options should take: JMH finds out by itself what they consist of. */
+  public static double expected(Options options) {
+    int cases = options.getIncludes().size();
+    for (String name : List.of("threads", "tokens", "streams", "width", "dtype", "device")) {
+      var values = options.getParameter(name);
+      cases *= values.hasValue() ? values.get().size() : 1;
+    }
+    return cases * 3 * (1.2 + 0.4 + 0.9); // forks of what OperationBenchmark says
+  }
+
+  /** Runs options; what fails is added to failures. */
+  public List<Measurement> run(Options options, Progress progress, Set<String> seen) throws RunnerException {
+    var measured = new ArrayList<Measurement>();
+    for (RunResult result : new Runner(options, progress).run()) {
+      Measurement one = measurement(result);
+      if (seen.add(one.key())) {
+        measured.add(one);
+      }
+    }
+    return measured;
+  }
+
+  private Measurement measurement(RunResult result) {
+    BenchmarkParams params = result.getParams();
+    var parameters = new LinkedHashMap<String, String>();
+    for (String key : params.getParamsKeys()) {
+      parameters.put(key, params.getParam(key));
+    }
+    double[][] seconds = result.getBenchmarkResults().stream().map(Suite::seconds).toArray(double[][]::new);
+    String name = name(params.getBenchmark());
+    if (name.startsWith("limit.")) {
+      return new Measurement(name, parameters, seconds, limit(name, parameters.get("threads")), null);
+    }
+    Benchmark benchmark = benchmarks().stream().filter(b -> b.name().equals(name)).findFirst().orElseThrow();
+    OperationBenchmark state = benchmark.state();
+    state.tokens = Integer.parseInt(parameters.get("tokens"));
+    state.width = Integer.parseInt(parameters.get("width"));
+    state.streams = Integer.parseInt(parameters.get("streams"));
+    state.dtype = DType.valueOf(parameters.get("dtype"));
+    return new Measurement(name, parameters, seconds, state.cost(benchmark.method()),
+        ledgers.computeIfAbsent(name + state.streams + state.dtype,
+            key -> ledger(benchmark, state.streams, state.dtype)));
+  }
+
+  private static double[] seconds(BenchmarkResult fork) {
+    return fork.getIterationResults().stream().mapToDouble(Suite::seconds).toArray();
+  }
+
+  private static double seconds(IterationResult iteration) {
+    return iteration.getPrimaryResult().getScore() * 1e-9;
+  }
+
+  private static Cost limit(String name, String threads) {
+    return switch (name) {
+      case "limit.read" -> new Cost(Limits.BYTES, 0, 0, 0, 0);
+      case "limit.multiplyAdds" -> {
+        try (Device device = Devices.open("cpu", Integer.parseInt(threads));
+            var limits = new Limits(device.threads())) {
+          yield new Cost(0, 0, 0, 0, limits.multiplyAddCount());
+        }
+      }
+      default -> new Cost(Limits.BYTES, Limits.BYTES, 0, 0, 0);
+    };
+  }
+
+  // ------------------------------------------------------------------------------------------------ counting
+
+  /** Loads and stores of a benchmark, by a device that counts them, beside what they should be; null if it has no rows. */
+  public static Measurement.Ledger ledger(Benchmark benchmark, int streams, DType dtype) {
+    OperationBenchmark state = benchmark.state();
+    state.tokens = COUNTED_TOKENS;
+    state.width = COUNTED_WIDTH;
+    state.streams = streams;
+    state.dtype = dtype;
+    Cost cost = state.cost(benchmark.method());
+    double rows = cost.rowsRead() + cost.rowsWritten();
+    if (rows == 0) {
+      return null;
+    }
+    state.inCaches();
+    state.setUp(Device.cpu(new CpuOptions(1, CpuTier.COUNTING)));
+    try {
+      Traffic counted = state.count(benchmark.call(state));
+      double unit = (double) COUNTED_TOKENS * COUNTED_WIDTH * dtype.bytes();
+      return new Measurement.Ledger(rows / unit, state.loads(benchmark.method()),
+          (counted.rowBytesRead() + counted.rowBytesWritten()) / unit);
+    } finally {
+      close(state);
+    }
+  }
+
+  /** Ends a state. */
+  public static void close(OperationBenchmark state) {
+    try {
+      state.tearDown();
+    } catch (Exception e) {
+      throw new IllegalStateException(e);
+    }
+  }
+}

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.mhc.bench.calls;
+
+import dev.mhc.bench.Rounds;
+import dev.mhc.bench.report.Comparison;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Comparator;
+import java.util.List;
+import java.util.Map;
+import java.util.stream.Stream;
+
+/** From the start of a JVM to its end with a first result, with and without what a JVM can keep from an earlier run. */
+public final class StartUp {
+  /** The kind of this comparison. */
+  public static final String KIND = "startup";
+
+  private static final int AOT_CACHE_SINCE = 25;
+
+  private StartUp() {}
+
+  /** Processes started in turns. */
+  public static Comparison measure(double seconds) throws IOException {
+    Path folder = Files.createTempDirectory("mhc-startup");
+    try {
+      var rounds = new Rounds().add("a JVM that does nothing", () -> run(List.of(), "nothing"))
+          .add("first result", () -> run(List.of()))
+          .add("first result without CDS", () -> run(List.of("-Xshare:off")));
+      String archive = folder.resolve("mhc.jsa").toString();
+      run(List.of("-XX:ArchiveClassesAtExit=" + archive));
+      rounds.add("first result with AppCDS", () -> run(List.of("-XX:SharedArchiveFile=" + archive)));
+      if (Runtime.version().feature() >= AOT_CACHE_SINCE) {
+        String cache = folder.resolve("mhc.aot").toString();
+        run(List.of("-XX:AOTCacheOutput=" + cache));
+        rounds.add("first result with an AOT cache", () -> run(List.of("-XX:AOTCache=" + cache)));
+      }
+      var entries = new ArrayList<Comparison.Entry>();
+      rounds.run(1, 31, seconds).forEach((name, spread) -> entries.add(new Comparison.Entry(name, spread.seconds(), null)));
+      return new Comparison(KIND, "a process", Map.of(), List.copyOf(entries));
+    } finally {
+      try (Stream<Path> files = Files.walk(folder)) {
+        files.sorted(Comparator.reverseOrder()).forEach(file -> file.toFile().delete());
+      }
+    }
+  }
+
+  private static long run(List<String> options, String... arguments) {
+    var command = new ArrayList<String>();
+    command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
+    command.addAll(List.of("--enable-native-access=ALL-UNNAMED", "-Xlog:disable", "-Xlog:all=error:stderr"));
+    command.addAll(options);
+    command.addAll(List.of("-cp", System.getProperty("java.class.path"), FirstResult.class.getName()));
+    command.addAll(List.of(arguments));
+    long start = System.nanoTime();
+    try {
+      Process process = new ProcessBuilder(command).redirectErrorStream(true).start();
+      String output = new String(process.getInputStream().readAllBytes());
+      int status = process.waitFor();
+      if (status != 0) {
+        throw new IllegalStateException(String.join(" ", command) + " ended with " + status + ": " + output);
+      }
+    } catch (IOException e) {
+      throw new IllegalStateException("a JVM did not start", e);
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+      throw new IllegalStateException("interrupted", e);
+    }
+    return System.nanoTime() - start;
+  }
+}

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.mhc.bench.report;
+
+import dev.mhc.bench.Cost;
+import java.util.Map;
+
+/**
+ * A benchmark with its parameters.
+ *
+ * @param name operation and method: "boundary.forward"
+ * @param parameters of it
+ * @param seconds of a call: for each fork the mean of each iteration
+ * @param cost what a call has to move and to compute
+ * @param ledger what it should move and what was counted; null for limits and for what has no rows
+ */
+public record Measurement(String name, Map<String, String> parameters, double[][] seconds, Cost cost, Ledger ledger) {
+  /**
+   * Loads and stores of rows, in elements of C a token: what they should be, and counted one by one.
+   *
+   * @param moved what has to come from memory and go there
+   * @param expected the same, and what is loaded again while it is in a cache
+   * @param counted loads and stores
+   */
+  public record Ledger(double moved, double expected, double counted) {
+    /** Whether they are the same. */
+    public boolean holds() {
+      return Math.abs(expected - counted) < 1e-9;
+    }
+  }
+
+  /** Name and parameters: what is the same thing in another run. */
+  public String key() {
+    return name + " " + parameters;
+  }
+
+  /** The operation: "boundary". */
+  public String operation() {
+    return name.substring(0, name.indexOf('.'));
+  }
+
+  /** Whether it is a limit. */
+  public boolean isLimit() {
+    return operation().equals("limit");
+  }
+
+  /** A parameter; "" where there is none. */
+  public String parameter(String parameter) {
+    return parameters.getOrDefault(parameter, "");
+  }
+
+  /** Mean seconds of a call, with an interval that says how sure that is. */
+  public Interval time() {
+    return Interval.ofForks(seconds);
+  }
+}

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.mhc.bench;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import dev.mhc.bindings.generated.mhc_h;
+import java.io.PrintWriter;
+import java.io.StringWriter;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Locale;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/** The suite's command line, and what the suite consists of. */
+class MainTest {
+  @TempDir
+  Path folder;
+
+  private final StringWriter errors = new StringWriter();
+
+  private int run(String... arguments) {
+    return Main.command().setErr(new PrintWriter(errors, true)).execute(arguments);
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"--nonsense", "--profile=slow", "nothing-has-this-in-its-name", "(", "-p tokens", "-p tokens=0",
+      "-p tokens=many", "-p dtype=BF17", "-p colour=red", "-p device=abacus", "-p streams=17", "--compare a.json",
+      "--compare a.json b.json", "--page a.json"})
+  void wrongCommandLines(String arguments) {
+    assertThat(run(arguments.split(" "))).isEqualTo(2);
+    assertThat(errors.toString()).isNotBlank().doesNotContain("\tat ");
+  }
+
+  @Test
+  void aFileThatHoldsNoResults() throws Exception {
+    Path file = Files.writeString(folder.resolve("a.json"), "{}");
+    assertThat(run("--page", file.toString())).isEqualTo(2);
+    assertThat(errors.toString()).contains("a.json holds no results");
+  }
+
+  @Test
+  void everyOperationHasABenchmark() {
+    List<String> names = Suite.benchmarks().stream().map(b -> b.name().toLowerCase(Locale.ROOT)).toList();
+    List<String> operations = Arrays.stream(mhc_h.class.getMethods()).map(method -> method.getName())
+        .filter(name -> name.startsWith("MHC_OP_")).map(name -> name.substring(7).toLowerCase(Locale.ROOT).replace("_", ""))
+        .toList();
+    assertThat(operations).hasSizeGreaterThan(20);
+    for (String operation : operations) {
+      // fp8_quantize is fp8.quantize, post_backward post.backward, doubly_stochastic_distance a method of birkhoff.
+      assertThat(names).as(operation).anySatisfy(name -> assertThat(name.replace(".", "").replace("forward", ""))
+          .matches(".*" + operation.replaceFirst("backward$", ".*backward") + ".*"));
+    }
+  }
+
+  @Test
+  void whatNoiseCannotChangeHolds() {
+    assertThat(run("--profile", "short")).isZero();
+  }
+}
