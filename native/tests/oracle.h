@@ -18,6 +18,32 @@ enum class Type { exact, bf16, fp16, fp32 };
 double rounded(Type type, double value);
 Array rounded(Type type, Array values);
 
+// While it lives the oracle errs as float32 would: each intermediate result of this thread is off by up to half a place,
+// at random. How far that moves a result says how well float32 can know it.
+class Float32Noise {
+ public:
+  explicit Float32Noise(uint64_t seed);
+  ~Float32Noise();
+  Float32Noise(const Float32Noise&) = delete;
+  Float32Noise& operator=(const Float32Noise&) = delete;
+};
+inline thread_local uint64_t noise_state = 0;  // of a generator by xor and shift; 0: no noise
+// 0, or such an error relative to the result.
+inline double noise() {
+  if (noise_state == 0) return 0;
+  noise_state ^= noise_state << 13;
+  noise_state ^= noise_state >> 7;
+  noise_state ^= noise_state << 17;
+  return (double)(int64_t)noise_state * 0x1p-87;
+}
+// An intermediate result, and a sum of products whose every partial sum is one.
+template <class Real>
+Real kept(Real value) {
+  const double share = noise();
+  return share == 0 ? value : value + value * share;
+}
+double dot(const double* a, const double* b, size_t count);
+
 struct Shape {
   int64_t tokens, streams, width;
   int64_t row() const { return streams * width; }

@@ -8,11 +8,13 @@
 namespace oracle {
 namespace {
 
-double sigmoid(double z) { return 1 / (1 + std::exp(-z)); }
+double sigmoid(double z) { return kept(1 / (1 + std::exp(-z))); }
+
+void add(double& to, double term) { to = kept(to + term); }
 
 double inverse_rms(const mhc_config& config, double mean_square) {
-  if (config.rms_eps_mode == MHC_RMS_EPS_OUTSIDE) return 1 / (std::sqrt(mean_square) + config.rms_eps);
-  return 1 / std::sqrt(mean_square + config.rms_eps);
+  if (config.rms_eps_mode == MHC_RMS_EPS_OUTSIDE) return kept(1 / (std::sqrt(mean_square) + config.rms_eps));
+  return kept(1 / std::sqrt(mean_square + config.rms_eps));
 }
 
 // d inverse_rms / d x[k] = slope * x[k]
@@ -21,9 +23,7 @@ double inverse_rms_slope(const mhc_config& config, double mean_square, double in
   return mean_square == 0 ? 0 : -inv_rms * inv_rms / (std::sqrt(mean_square) * row);
 }
 
-double mean_square(const double* x, int64_t row) {
-  return std::inner_product(x, x + row, x, 0.0) / row;
-}
+double mean_square(const double* x, int64_t row) { return dot(x, x, row) / row; }
 
 double weight_at(const Array& weight, int64_t i) { return weight.empty() ? 1 : weight[i]; }
 
@@ -39,9 +39,9 @@ std::vector<std::vector<int>> permutations(int n) {
 Array softmax(const double* z, size_t count) {
   const double max = *std::max_element(z, z + count);
   Array out(count);
-  for (size_t i = 0; i < count; ++i) out[i] = std::exp(z[i] - max);
+  for (size_t i = 0; i < count; ++i) out[i] = kept(std::exp(kept(z[i] - max)));
   const double sum = std::accumulate(out.begin(), out.end(), 0.0);
-  for (double& v : out) v /= sum;
+  for (double& v : out) v = kept(v / sum);
   return out;
 }
 
@@ -51,7 +51,7 @@ Array logits_of(const mhc_config& config, const Parameters& p, const double* mix
   Array z(m);
   for (int64_t j = 0; j < m; ++j) {
     const double scaled = config.is_static ? 0 : p.scale[j < n ? 0 : j < 2 * n ? 1 : 2] * mix[j];
-    z[j] = scaled + p.bias[j];
+    z[j] = kept(scaled + p.bias[j]);
   }
   return z;
 }
@@ -68,7 +68,7 @@ void res_from_logits(const mhc_config& config, const Array& z, double* res) {
   const auto orders = permutations(n);
   std::fill(res, res + n * n, 0.0);
   for (size_t k = 0; k < orders.size(); ++k)
-    for (int i = 0; i < n; ++i) res[i * n + orders[k][i]] += weight[k];
+    for (int i = 0; i < n; ++i) add(res[i * n + orders[k][i]], weight[k]);
 }
 
 // Gradient of the logits z[2n ...].
@@ -80,9 +80,9 @@ Array res_backward(const mhc_config& config, const Array& z, const double* d_res
   const auto orders = permutations(n);
   Array d(weight.size());
   for (size_t k = 0; k < orders.size(); ++k)
-    for (int i = 0; i < n; ++i) d[k] += d_res[i * n + orders[k][i]];
-  const double inner = std::inner_product(d.begin(), d.end(), weight.begin(), 0.0);
-  for (size_t k = 0; k < d.size(); ++k) d[k] = weight[k] * (d[k] - inner);
+    for (int i = 0; i < n; ++i) add(d[k], d_res[i * n + orders[k][i]]);
+  const double inner = dot(d.data(), weight.data(), d.size());
+  for (size_t k = 0; k < d.size(); ++k) d[k] = weight[k] * kept(d[k] - inner);
   return d;
 }
 
@@ -97,7 +97,7 @@ void residual_coefficients(int n, double* pre, double* post, double* res) {
 // scale[part] * tanh(mix) + bias
 double unconstrained(const mhc_config& config, const Parameters& p, const double* mix, int64_t j) {
   const int n = config.streams;
-  return (config.is_static ? 0 : p.scale[j < n ? 0 : j < 2 * n ? 1 : 2] * std::tanh(mix[j])) + p.bias[j];
+  return (config.is_static ? 0 : p.scale[j < n ? 0 : j < 2 * n ? 1 : 2] * kept(std::tanh(mix[j]))) + p.bias[j];
 }
 
 // Cotangents of one token's coefficients, side by side as the mixes are.
@@ -116,23 +116,23 @@ Array activate_backward(const mhc_config& config, const Parameters& p, const dou
   Array slope(m, 1.0);
   if (config.mode == MHC_MODE_HC) {
     d_z = d;
-    for (int64_t j = 0; j < m && !config.is_static; ++j) slope[j] = 1 - std::tanh(mix[j]) * std::tanh(mix[j]);
+    for (int64_t j = 0; j < m && !config.is_static; ++j) slope[j] = kept(1 - std::tanh(mix[j]) * std::tanh(mix[j]));
   } else {
     const Array z = logits_of(config, p, mix);
     const Array d_res = res_backward(config, z, &d[2 * n]);
     for (int64_t j = 0; j < 2 * n; ++j) {
       const double s = sigmoid(z[j]), size = j < n ? 1 : config.post_multiplier;
-      d_z[j] = d[j] * size * s * (1 - s);
+      d_z[j] = kept(d[j] * size * s * (1 - s));
     }
     std::copy(d_res.begin(), d_res.end(), d_z.begin() + 2 * n);
   }
-  for (int64_t j = 0; j < m; ++j) out.bias[j] += d_z[j];
+  for (int64_t j = 0; j < m; ++j) add(out.bias[j], d_z[j]);
   if (config.is_static) return Array(m);
   Array d_mix(m);
   for (int64_t j = 0; j < m; ++j) {
     const int part = j < n ? 0 : j < 2 * n ? 1 : 2;
-    out.scale[part] += d_z[j] * (config.mode == MHC_MODE_HC ? std::tanh(mix[j]) : mix[j]);
-    d_mix[j] = d_z[j] * p.scale[part] * slope[j];
+    add(out.scale[part], d_z[j] * (config.mode == MHC_MODE_HC ? kept(std::tanh(mix[j])) : mix[j]));
+    d_mix[j] = kept(d_z[j] * p.scale[part] * slope[j]);
   }
   return d_mix;
 }
@@ -141,16 +141,16 @@ Array activate_backward(const mhc_config& config, const Parameters& p, const dou
 void project_backward(const mhc_config& config, const Parameters& p, const double* x, int64_t row, const Array& d_mix,
                       const double* mix, double inv_rms, double* d_x, Parameters& out) {
   double d_inv = 0;
-  for (size_t j = 0; j < d_mix.size(); ++j) d_inv += d_mix[j] * mix[j] / inv_rms;
-  const double slope = inverse_rms_slope(config, mean_square(x, row), inv_rms, row);
-  for (int64_t k = 0; k < row; ++k) d_x[k] += d_inv * slope * x[k];
+  for (size_t j = 0; j < d_mix.size(); ++j) add(d_inv, d_mix[j] * mix[j] / inv_rms);
+  const double slope = kept(inverse_rms_slope(config, mean_square(x, row), inv_rms, row));
+  for (int64_t k = 0; k < row; ++k) add(d_x[k], d_inv * slope * x[k]);
   for (size_t j = 0; j < d_mix.size(); ++j) {
-    const double scaled = d_mix[j] * inv_rms;
+    const double scaled = kept(d_mix[j] * inv_rms);
     for (int64_t k = 0; k < row; ++k) {
       const double phi = p.projection[j * row + k], w = weight_at(p.norm_weight, k);
-      d_x[k] += scaled * phi * w;
-      out.projection[j * row + k] += scaled * w * x[k];
-      if (!p.norm_weight.empty()) out.norm_weight[k] += scaled * phi * x[k];
+      add(d_x[k], scaled * phi * w);
+      add(out.projection[j * row + k], scaled * w * x[k]);
+      if (!p.norm_weight.empty()) add(out.norm_weight[k], scaled * phi * x[k]);
     }
   }
 }
@@ -179,8 +179,8 @@ Coefficients project(const mhc_config& config, const Parameters& p, const Array&
     c.inv_rms[t] = inverse_rms(config, mean_square(&x[t * row], row));
     for (int64_t j = 0; j < m; ++j) {
       double sum = 0;
-      for (int64_t k = 0; k < row; ++k) sum += x[t * row + k] * weight_at(p.norm_weight, k) * p.projection[j * row + k];
-      c.mix[t * m + j] = sum * c.inv_rms[t];
+      for (int64_t k = 0; k < row; ++k) add(sum, x[t * row + k] * weight_at(p.norm_weight, k) * p.projection[j * row + k]);
+      c.mix[t * m + j] = kept(sum * c.inv_rms[t]);
     }
   }
   return c;
@@ -242,8 +242,8 @@ Head head(const mhc_config& config, int32_t kind, const Parameters& p, const Arr
     for (int64_t t = 0; t < shape.tokens; ++t) {
       out.inv_rms.push_back(inverse_rms(config, mean_square(&x[t * row], row)));
       for (int64_t i = 0; i < n; ++i) {
-        out.mix[t * n + i] = out.inv_rms[t] * std::inner_product(&x[t * row], &x[t * row] + row, &p.projection[i * row], 0.0);
-        weight[t * n + i] = sigmoid(p.scale[0] * out.mix[t * n + i] + p.bias[i]) + config.pre_eps;
+        out.mix[t * n + i] = kept(out.inv_rms[t] * dot(&x[t * row], &p.projection[i * row], row));
+        weight[t * n + i] = sigmoid(kept(p.scale[0] * out.mix[t * n + i] + p.bias[i])) + config.pre_eps;
       }
     }
   }
@@ -262,7 +262,7 @@ CoefficientGradients head_backward(const mhc_config& config, int32_t kind, const
   }
   const Head forward = head(config, kind, p, x, shape);
   Array weight(shape.tokens * n);
-  for (size_t i = 0; i < weight.size(); ++i) weight[i] = sigmoid(p.scale[0] * forward.mix[i] + p.bias[i % n]);
+  for (size_t i = 0; i < weight.size(); ++i) weight[i] = sigmoid(kept(p.scale[0] * forward.mix[i] + p.bias[i % n]));
   Array shifted = weight;
   for (double& w : shifted) w += config.pre_eps;
   const PreGradients through = pre_backward(x, shifted, d_y, shape);
@@ -270,9 +270,9 @@ CoefficientGradients head_backward(const mhc_config& config, int32_t kind, const
   for (int64_t t = 0; t < shape.tokens; ++t) {
     Array d_mix(n);
     for (int64_t i = 0; i < n; ++i) {
-      const double w = weight[t * n + i], d_z = through.d_pre_mix[t * n + i] * w * (1 - w);
-      out.d_parameters.bias[i] += d_z;
-      out.d_parameters.scale[0] += d_z * forward.mix[t * n + i];
+      const double w = weight[t * n + i], d_z = kept(through.d_pre_mix[t * n + i] * w * (1 - w));
+      add(out.d_parameters.bias[i], d_z);
+      add(out.d_parameters.scale[0], d_z * forward.mix[t * n + i]);
       d_mix[i] = d_z * p.scale[0];
     }
     project_backward(config, p, &x[t * row], row, d_mix, &forward.mix[t * n], forward.inv_rms[t], &out.d_x[t * row],

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <cmath>
-#include <numeric>
 
 #include "oracle.h"
 
 namespace oracle {
 namespace {
 
+void add(double& to, double term) { to = kept(to + term); }
 void add(Array& to, const Array& from) {
-  for (size_t i = 0; i < from.size(); ++i) to[i] += from[i];
+  for (size_t i = 0; i < from.size(); ++i) add(to[i], from[i]);
 }
 
 // Index of H_res[out][in] in a stored matrix.
@@ -23,7 +23,7 @@ Array pre(const Array& x, const Array& pre_mix, Shape s) {
   for (int64_t t = 0; t < s.tokens; ++t)
     for (int64_t i = 0; i < s.streams; ++i)
       for (int64_t c = 0; c < s.width; ++c)
-        h[t * s.width + c] += pre_mix[t * s.streams + i] * x[t * s.row() + i * s.width + c];
+        add(h[t * s.width + c], pre_mix[t * s.streams + i] * x[t * s.row() + i * s.width + c]);
   return h;
 }
 
@@ -33,8 +33,8 @@ PreGradients pre_backward(const Array& x, const Array& pre_mix, const Array& d_h
     for (int64_t i = 0; i < s.streams; ++i)
       for (int64_t c = 0; c < s.width; ++c) {
         const int64_t at = t * s.row() + i * s.width + c;
-        out.d_x[at] = pre_mix[t * s.streams + i] * d_h[t * s.width + c];
-        out.d_pre_mix[t * s.streams + i] += x[at] * d_h[t * s.width + c];
+        out.d_x[at] = kept(pre_mix[t * s.streams + i] * d_h[t * s.width + c]);
+        add(out.d_pre_mix[t * s.streams + i], x[at] * d_h[t * s.width + c]);
       }
   return out;
 }
@@ -45,9 +45,9 @@ Array post(int32_t orientation, const Array& x, const Array& f, const Array& pos
   for (int64_t t = 0; t < s.tokens; ++t)
     for (int64_t o = 0; o < n; ++o)
       for (int64_t c = 0; c < s.width; ++c) {
-        double sum = post_mix[t * n + o] * f[t * s.width + c];
+        double sum = kept(post_mix[t * n + o] * f[t * s.width + c]);
         for (int64_t i = 0; i < n; ++i)
-          sum += res_mix[t * n * n + entry(orientation, o, i, n)] * x[t * s.row() + i * s.width + c];
+          add(sum, res_mix[t * n * n + entry(orientation, o, i, n)] * x[t * s.row() + i * s.width + c]);
         next[t * s.row() + o * s.width + c] = sum;
       }
   return next;
@@ -61,12 +61,12 @@ PostGradients post_backward(int32_t orientation, const Array& x, const Array& f,
     for (int64_t o = 0; o < n; ++o)
       for (int64_t c = 0; c < s.width; ++c) {
         const double d = d_x_next[t * s.row() + o * s.width + c];
-        out.d_f[t * s.width + c] += post_mix[t * n + o] * d;
-        out.d_post_mix[t * n + o] += d * f[t * s.width + c];
+        add(out.d_f[t * s.width + c], post_mix[t * n + o] * d);
+        add(out.d_post_mix[t * n + o], d * f[t * s.width + c]);
         for (int64_t i = 0; i < n; ++i) {
           const int64_t h = t * n * n + entry(orientation, o, i, n), at = t * s.row() + i * s.width + c;
-          out.d_x[at] += res_mix[h] * d;
-          out.d_res_mix[h] += d * x[at];
+          add(out.d_x[at], res_mix[h] * d);
+          add(out.d_res_mix[h], d * x[at]);
         }
       }
   return out;
@@ -75,8 +75,7 @@ PostGradients post_backward(int32_t orientation, const Array& x, const Array& f,
 Norm rmsnorm(const Array& x, const Array& weight, double eps, int64_t width) {
   Norm out{Array(x.size()), {}};
   for (size_t base = 0; base < x.size(); base += width) {
-    const double square = std::inner_product(&x[base], &x[base] + width, &x[base], 0.0);
-    const double inv = 1 / std::sqrt(square / width + eps);
+    const double inv = kept(1 / std::sqrt(dot(&x[base], &x[base], width) / width + eps));
     out.inv_rms.push_back(inv);
     for (int64_t c = 0; c < width; ++c) out.y[base + c] = x[base + c] * inv * (weight.empty() ? 1 : weight[c]);
   }
@@ -90,12 +89,12 @@ NormGradients rmsnorm_backward(const Array& x, const Array& weight, const Array&
     const double inv = forward.inv_rms[base / width];
     double inner = 0;
     for (int64_t c = 0; c < width; ++c) {
-      inner += d_y[base + c] * (weight.empty() ? 1 : weight[c]) * x[base + c];
-      out.d_weight[c] += d_y[base + c] * x[base + c] * inv;
+      add(inner, d_y[base + c] * (weight.empty() ? 1 : weight[c]) * x[base + c]);
+      add(out.d_weight[c], d_y[base + c] * x[base + c] * inv);
     }
     for (int64_t c = 0; c < width; ++c) {
-      const double direct = d_y[base + c] * (weight.empty() ? 1 : weight[c]) * inv;
-      out.d_x[base + c] = direct - inner * inv * inv * inv * x[base + c] / width;
+      const double direct = kept(d_y[base + c] * (weight.empty() ? 1 : weight[c]) * inv);
+      out.d_x[base + c] = direct - kept(inner * inv * inv * inv * x[base + c] / width);
     }
   }
   return out;

@@ -6,6 +6,14 @@
 #include "oracle.h"
 
 namespace oracle {
+Float32Noise::Float32Noise(uint64_t seed) { noise_state = seed | 1; }
+Float32Noise::~Float32Noise() { noise_state = 0; }
+
+double dot(const double* a, const double* b, size_t count) {
+  double sum = 0;
+  for (size_t i = 0; i < count; ++i) sum = kept(sum + a[i] * b[i]);
+  return sum;
+}
 namespace {
 
 // A binary format: bits of the significand with the leading one, least normal exponent, largest finite value.

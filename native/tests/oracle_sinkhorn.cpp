@@ -35,7 +35,7 @@ size_t at(bool rows, int64_t line, int64_t i, int64_t k) { return rows ? line * 
 
 long double line_sum(const Matrix& m, bool rows, int64_t line, int64_t k) {
   long double sum = 0;
-  for (int64_t i = 0; i < k; ++i) sum += m[at(rows, line, i, k)];
+  for (int64_t i = 0; i < k; ++i) sum = kept(sum + m[at(rows, line, i, k)]);
   return sum;
 }
 
@@ -43,7 +43,7 @@ Matrix normalised(const mhc_config& config, const Matrix& m, bool rows, int64_t 
   Matrix out(m.size());
   for (int64_t line = 0; line < k; ++line) {
     const long double d = denominator(config, line_sum(m, rows, line, k));
-    for (int64_t i = 0; i < k; ++i) out[at(rows, line, i, k)] = m[at(rows, line, i, k)] / d;
+    for (int64_t i = 0; i < k; ++i) out[at(rows, line, i, k)] = kept(m[at(rows, line, i, k)] / d);
   }
   return out;
 }
@@ -53,10 +53,10 @@ void normalised_backward(const mhc_config& config, const Matrix& m, bool rows, i
   for (int64_t line = 0; line < k; ++line) {
     const long double sum = line_sum(m, rows, line, k), d = denominator(config, sum);
     long double inner = 0;
-    for (int64_t i = 0; i < k; ++i) inner += d_out[at(rows, line, i, k)] * m[at(rows, line, i, k)] / d;
+    for (int64_t i = 0; i < k; ++i) inner = kept(inner + d_out[at(rows, line, i, k)] * kept(m[at(rows, line, i, k)] / d));
     const bool clamped = config.sinkhorn_eps_mode == MHC_EPS_CLAMP && sum < config.sinkhorn_eps;
     if (clamped) inner = 0;
-    for (int64_t i = 0; i < k; ++i) d_out[at(rows, line, i, k)] = (d_out[at(rows, line, i, k)] - inner) / d;
+    for (int64_t i = 0; i < k; ++i) d_out[at(rows, line, i, k)] = kept((d_out[at(rows, line, i, k)] - inner) / d);
   }
 }
 
@@ -68,10 +68,10 @@ Matrix started(const mhc_config& config, const double* logits, int64_t k) {
   Matrix m(k * k);
   for (int64_t r = 0; r < k; ++r) {
     const long double shift = config.sinkhorn_start == MHC_SINKHORN_EXP ? 0 : row_max(logits, r, k);
-    for (int64_t c = 0; c < k; ++c) m[r * k + c] = std::exp((long double)logits[r * k + c] - shift);
+    for (int64_t c = 0; c < k; ++c) m[r * k + c] = kept(std::exp(kept((long double)logits[r * k + c] - shift)));
     if (config.sinkhorn_start != MHC_SINKHORN_SOFTMAX_PLUS_EPS) continue;
     const long double sum = line_sum(m, true, r, k);
-    for (int64_t c = 0; c < k; ++c) m[r * k + c] = m[r * k + c] / sum + config.sinkhorn_eps;
+    for (int64_t c = 0; c < k; ++c) m[r * k + c] = kept(m[r * k + c] / sum + config.sinkhorn_eps);
   }
   return m;
 }
@@ -82,12 +82,12 @@ void started_backward(const mhc_config& config, const double* logits, const Matr
     const bool softmax = config.sinkhorn_start == MHC_SINKHORN_SOFTMAX_PLUS_EPS;
     const long double eps = softmax ? config.sinkhorn_eps : 0, max = row_max(logits, r, k);
     long double inner = 0;
-    for (int64_t c = 0; c < k; ++c) inner += d_m[r * k + c] * (m[r * k + c] - eps);
+    for (int64_t c = 0; c < k; ++c) inner = kept(inner + d_m[r * k + c] * (m[r * k + c] - eps));
     const auto maxima = std::count(logits + r * k, logits + (r + 1) * k, (double)max);
     for (int64_t c = 0; c < k; ++c) {
       long double d = d_m[r * k + c] * (m[r * k + c] - eps);
-      if (softmax) d -= inner * (m[r * k + c] - eps);
-      if (config.sinkhorn_start == MHC_SINKHORN_EXP_MINUS_ROW_MAX && logits[r * k + c] == max) d -= inner / maxima;
+      if (softmax) d = kept(d - inner * (m[r * k + c] - eps));
+      if (config.sinkhorn_start == MHC_SINKHORN_EXP_MINUS_ROW_MAX && logits[r * k + c] == max) d = kept(d - inner / maxima);
       d_logits[r * k + c] = (double)d;
     }
   }
@@ -114,6 +114,10 @@ Array sinkhorn_backward(const mhc_config& config, const Array& logits, const Arr
     Matrix d(d_out.begin() + base, d_out.begin() + base + k * k);
     for (size_t s = steps.size(); s-- > 0;) normalised_backward(config, iterates[s], steps[s].rows, k, d);
     started_backward(config, &logits[base], iterates[0], d, k, &d_logits[base]);
+    // To take from d_out * out at once what all half-steps take from it, as one may, leaves the errors of such terms.
+    double most = 0;
+    for (int64_t i = 0; i < k * k; ++i) most = std::max(most, std::fabs(d_out[base + i]));
+    for (int64_t i = 0; i < k * k; ++i) d_logits[base + i] += noise() * most * (double)iterates.back()[i];
   }
   return d_logits;
 }

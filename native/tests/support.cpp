@@ -213,6 +213,8 @@ Array Random::normals(int64_t count, double deviation, double mean) {
   return values;
 }
 
+double Random::uniform(double low, double high) { return std::uniform_real_distribution<double>(low, high)(engine_); }
+
 int64_t Random::integer(int64_t low, int64_t high) { return std::uniform_int_distribution<int64_t>(low, high)(engine_); }
 
 bool full() {
@@ -329,6 +331,28 @@ double largest(const Array& values) {
   double largest = 0;
   for (double v : values) largest = std::max(largest, std::fabs(v));
   return largest;
+}
+
+Known known(const std::function<Named()>& oracle, Random& random, double margin) {
+  constexpr size_t kNeighbours = 4;  // to each side: one alone may be lucky
+  Known out;
+  out.exact = oracle();
+  Named spread;
+  for (const auto& [name, exact] : out.exact) spread[name] = Array(exact.size());
+  for (int i = 0; i < 8; ++i) {
+    oracle::Float32Noise noise((uint64_t)random.integer(0, INT64_MAX));
+    const Named moved = oracle();
+    for (auto& [name, most] : spread)
+      for (size_t k = 0; k < most.size(); ++k) most[k] = std::max(most[k], std::fabs(moved.at(name)[k] - out.exact[name][k]));
+  }
+  for (const auto& [name, most] : spread) {
+    Array& slack = out.slack[name] = Array(most.size());
+    for (size_t k = 0; k < most.size(); ++k) {
+      const auto first = most.begin() + (k - std::min(k, kNeighbours)), last = most.begin() + std::min(most.size(), k + kNeighbours + 1);
+      slack[k] = margin * *std::max_element(first, last) + 0x1p-23 * std::fabs(out.exact[name][k]) + 0x1p-140;
+    }
+  }
+  return out;
 }
 
 }  // namespace mhc_test

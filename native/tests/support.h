@@ -5,6 +5,8 @@
 #include <gtest/gtest.h>
 
 #include <cstdint>
+#include <functional>
+#include <map>
 #include <memory>
 #include <random>
 #include <string>
@@ -116,6 +118,7 @@ class Random {
   Random();
   double normal(double deviation = 1, double mean = 0);
   Array normals(int64_t count, double deviation = 1, double mean = 0);
+  double uniform(double low, double high);
   int64_t integer(int64_t low, int64_t high);
 
  private:
@@ -160,5 +163,14 @@ testing::AssertionResult same_bits(const Tensor& expected, const Tensor& actual)
 
 Array absolute(Array values);
 double largest(const Array& values);
+
+// Arrays by the name of their operand.
+using Named = std::map<std::string, Array>;
+// Exact results, and how far float32 arithmetic may be from each: margin times the most that it or a neighbour moves in eight
+// runs of the oracle that err as float32 does, and a place of its own.
+struct Known {
+  Named exact, slack;
+};
+Known known(const std::function<Named()>& oracle, Random& random, double margin = 16);
 
 }  // namespace mhc_test

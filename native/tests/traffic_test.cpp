@@ -53,10 +53,12 @@ const std::vector<Ledger>& ledgers() {
       {"expand_backward", make_expand_backward, as_is, {n, 0}, {0, 1}},
       {"head", make_head, as_is, {n, 0}, {0, 1}},
       {"head_mean", make_head, mean, {n, 0}, {0, 1}},
-      {"head_backward", make_head_backward, as_is, {3 * n, n + 1}, {n, 0}},
-      {"head_backward_mean", make_head_backward, mean, {0, n}, {n, 0}},
-      {"rmsnorm", make_rmsnorm, norm_weight, {0, 2}, {0, 1}},
-      {"rmsnorm_backward", make_rmsnorm_backward, norm_weight, {0, 4}, {0, 1}},
+      {"head_backward", make_head_backward, as_is, {n, 1}, {n, 0}},
+      {"head_backward_accumulate", make_head_backward, add_inputs, {2 * n, 1}, {n, 0}},
+      {"head_backward_mean", make_head_backward, mean, {0, 1}, {n, 0}},
+      {"rmsnorm", make_rmsnorm, norm_weight, {0, 1}, {0, 1}},
+      {"rmsnorm_backward", make_rmsnorm_backward, norm_weight, {0, 2}, {0, 1}},
+      {"rmsnorm_backward_accumulate", make_rmsnorm_backward, add_inputs, {0, 3}, {0, 1}},
       {"recompute", make_recompute, as_is, {n, 3}, {4 * n, 3}},  // 3 layers, each with x and h, and x_next
   };
   return all;

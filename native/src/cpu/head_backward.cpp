@@ -2,184 +2,187 @@
 // With w the weights, s = sigmoid, r the RMS, g[j] = d_mix[j] / r, where d_mix[j] = scale * s'(logit[j]) * <x[j], d_y>:
 //   d_x          = w d_y + g . projection + k x,  k from the derivative of 1/r
 //   d_projection = sum over tokens of g x
-// g is kept for all tokens, so that d_projection is made of whole columns of x, tokens in order.
+// g needs sums over a whole row, so a block of tokens is met twice: the first visit brings its rows to scratch, the second
+// goes through them tile by tile, each met by every token of the block.
 #include <cmath>
 
+#include "core/arguments.h"
 #include "cpu/head.h"
 #include "cpu/kernels.h"
+#include "cpu/product_backward.h"
+#include "cpu/slabs.h"
 
 namespace mhc::cpu::MHC_TIER {
 namespace {
 
-constexpr int kGroup = 4;            // tokens that meet a piece of the projection
-constexpr int64_t kRun = 256;        // columns of d_projection that a thread makes at a time
-constexpr int64_t kBatch = 64;       // tokens summed before they are added to the rest
-constexpr int kRows = 4, kVectors = std::clamp(kTokens * kOutputs / kRows, 1, 4);  // sums in registers meanwhile
+constexpr int64_t kRowBytes = 384 << 10;  // of rows in scratch
+constexpr int64_t kMaxBlock = 16;         // tokens
 
 template <int N>
 constexpr int kStreamsOf = N == kAnyStreams ? kMaxStreams : N;
 
-struct Kept {
-  float *g, *d_logit;  // [T][n] each
+int64_t pitch_of(const Sizes& sizes) { return (sizes.width + 31) / 32 * 32; }
 
-  Kept(const HeadBackwardProblem& p, char* shared)
-      : g(reinterpret_cast<float*>(shared)), d_logit(g + p.sizes.tokens * p.sizes.streams) {}
+// How the tokens are cut: into slabs, whose parts of d_projection are added in order, and those into blocks.
+struct Cut {
+  int64_t block, slab, slabs;
+
+  explicit Cut(const HeadBackwardProblem& p) {
+    const int64_t tokens = p.sizes.tokens, bytes = static_cast<int64_t>(Tiles(p.sizes).bytes());
+    const int64_t row = pitch_of(p.sizes) * (p.sizes.streams * static_cast<int64_t>(size_of(p.x.type)) +
+                                             static_cast<int64_t>(size_of(p.d_y.type)));
+    block = std::clamp<int64_t>(kRowBytes / row, 1, kMaxBlock);
+    slab = p.d_projection ? (tokens + parts_of(tokens, bytes) - 1) / parts_of(tokens, bytes) : block;
+    slabs = slab > 0 ? (tokens + slab - 1) / slab : 0;
+  }
 };
 
-// What one token's d_x is made of.
+// Shared workspace.
+struct Shared {
+  float* d_logit;     // [T][n]
+  float* projection;  // in tiles
+  float* slab_tiles;  // of d_projection, one part after the other
+  int64_t step;       // floats of a part
+  size_t bytes;
+
+  Shared(const HeadBackwardProblem& p, const Cut& cut, char* base) {
+    const Tiles tiles(p.sizes);
+    const int64_t logits = (p.sizes.tokens * p.sizes.streams + 15) / 16 * 16;
+    step = tiles.count * tiles.floats_each();
+    auto at = [&](int64_t floats) { return base ? reinterpret_cast<float*>(base) + floats : nullptr; };
+    d_logit = at(0);
+    projection = at(logits);
+    slab_tiles = at(logits + step);
+    bytes = static_cast<size_t>(logits + step * (1 + (p.d_projection ? std::max<int64_t>(cut.slabs, 1) : 0))) * sizeof(float);
+  }
+};
+
+// What one token's d_x is made of, beside g.
 struct TokenFactors {
-  float weight[kMaxStreams], g[kMaxStreams], k;
+  float weight[kMaxStreams], k;
+};
+
+// One thread's scratch for a block.
+template <class X, class H>
+struct Scratch {
+  TokenFactors* factors;    // [block]
+  float* g;                 // [block][n]
+  float *x_tile, *product;  // [block][n * W]: x, and g . projection
+  X* x;                     // [block][n][pitch]
+  H* d_y;                   // [block][pitch]
+  size_t bytes;
+
+  Scratch(const HeadBackwardProblem& p, const Cut& cut, char* base) {
+    const int64_t n = p.sizes.streams, pitch = pitch_of(p.sizes);
+    bytes = 0;
+    auto take = [&](auto*& piece, int64_t count) {
+      piece = reinterpret_cast<std::remove_reference_t<decltype(piece)>>(base ? base + bytes : nullptr);
+      bytes += (static_cast<size_t>(cut.block * count) * sizeof *piece + 63) / 64 * 64;
+    };
+    take(factors, 1);
+    take(g, n);
+    take(x_tile, n * W);
+    take(product, n * W);
+    take(x, n * pitch);
+    take(d_y, pitch);
+  }
 };
 
 template <class X, class H, int N>
-TokenFactors factors_of(const HeadBackwardProblem& p, const HeadAffine& affine, int64_t token, const Kept& kept) {
-  const int n = N == kAnyStreams ? p.sizes.streams : N;
-  const int64_t width = p.sizes.width;
-  const X* x[kStreamsOf<N>];
-  F dot[kStreamsOf<N>], squares = zero();
-  for (int i = 0; i < n; ++i) {
-    x[i] = p.x.at<X>(token, i);
-    dot[i] = zero();
-  }
-  const H* d_y = p.d_y.at<H>(token);
-  for (int64_t c = 0; c < width; c += W) {
-    F y = load_upto(d_y + c, width - c);
-    for (int i = 0; i < n; ++i) {
-      F value = load_upto(x[i] + c, width - c);
-      dot[i] = fma(value, y, dot[i]);
-      squares = fma(value, value, squares);
-    }
-  }
-  float mix[kMaxStreams], d_weight[kMaxStreams], d_logit[kMaxStreams];
-  for (int i = 0; i < n; ++i) {
-    mix[i] = load1(p.mix.at<float>(token, i));
-    d_weight[i] = sum(dot[i]);
-  }
-  TokenFactors out;
-  for (int i = 0; i < n; i += W) {
-    F logit = affine.logit(mix, i, n);
-    store_upto(out.weight + i, sigmoid(logit) + set(p.config.pre_eps), n - i);
-    store_upto(d_logit + i, sigmoid_slope(logit) * load_upto(d_weight + i, n - i), n - i);
-  }
-  const float inv_rms = load1(p.inv_rms.at<float>(token)), count = static_cast<float>(n * width);
-  float product = 0;
-  for (int i = 0; i < n; ++i) {
-    const float d_mix = affine.scale * d_logit[i];
-    product += d_mix * mix[i];
-    out.g[i] = d_mix * inv_rms;
-    kept.g[token * n + i] = out.g[i];
-    kept.d_logit[token * n + i] = d_logit[i];
-  }
-  // d(1/r)/dx is -x / r^2 / (nC * root of the mean square); inside, 1/r is that root's inverse.
-  const float root = std::sqrt(sum(squares) / count);
-  const float slope = p.config.rms_eps_mode == MHC_RMS_EPS_INSIDE ? inv_rms * inv_rms : inv_rms / root;
-  out.k = root == 0 ? 0 : -product * slope / count;
-  return out;
-}
+class Block {
+ public:
+  Block(const HeadBackwardProblem& p, const HeadAffine& affine, const Shared& shared, const Scratch<X, H>& s,
+        int64_t first, int64_t tokens)
+      : p(p), affine(affine), shared(shared), s(s), first_(first), tokens_(tokens),
+        n(N == kAnyStreams ? p.sizes.streams : N), pitch_(pitch_of(p.sizes)), tiles_(p.sizes) {}
 
-// count tokens from first on, at most kGroup.
-template <class X, class H, int N>
-void backward_group(const HeadBackwardProblem& p, const HeadAffine& affine, int64_t first, int count,
-                    const Kept& kept) {
-  const int n = N == kAnyStreams ? p.sizes.streams : N;
-  const int64_t width = p.sizes.width;
-  const bool accumulate = p.accumulate_inputs;
-  TokenFactors factors[kGroup];
-  const H* d_y[kGroup];
-  for (int t = 0; t < count; ++t) {
-    factors[t] = factors_of<X, H, N>(p, affine, first + t, kept);
-    d_y[t] = p.d_y.at<H>(first + t);
-  }
-  const float* projection[kStreamsOf<N>];
-  for (int i = 0; i < n; ++i) {
-    const X* x[kGroup];
-    X* d_x[kGroup];
-    for (int t = 0; t < count; ++t) {
-      x[t] = p.x.at<X>(first + t, i);
-      d_x[t] = p.d_x.at<X>(first + t, i);
+  // part: the slab's tiles of d_projection, or nullptr; fresh where this block is its first.
+  void run(float* part, bool fresh) const {
+    for (int64_t t = 0; t < tokens_; ++t) enter(t);
+    for (int64_t v = 0; v < tiles_.count; ++v) {
+      back_to_rows(s.g, tokens_, tiles_, tiles_.at(shared.projection, v), s.product, n * W);
+      for (int64_t t = 0; t < tokens_; ++t) leave(t, v * W);
+      if (part) back_to_projection(s.g, s.x_tile, n * W, tokens_, tiles_, fresh, tiles_.at(part, v));
     }
-    for (int j = 0; j < n; ++j) projection[j] = p.projection.at<float>(j) + i * width;
-    for (int64_t c = 0; c < width; c += W) {
-      int64_t left = width - c;
-      F row[kStreamsOf<N>];
-      for (int j = 0; j < n; ++j) row[j] = load_upto(projection[j] + c, left);
-      for (int t = 0; t < count; ++t) {
-        F value = set(factors[t].weight[i]) * load_upto(d_y[t] + c, left);
-        value = fma(set(factors[t].k), load_upto(x[t] + c, left), value);
-        for (int j = 0; j < n; ++j) value = fma(set(factors[t].g[j]), row[j], value);
-        if (accumulate) value = load_upto(d_x[t] + c, left) + value;
-        store_upto(d_x[t] + c, value, left);
+  }
+
+ private:
+  // A token's rows to scratch, and its factors.
+  void enter(int64_t t) const {
+    F dot[kStreamsOf<N>], squares = zero();
+    for (int i = 0; i < n; ++i) dot[i] = zero();
+    const H* d_y = p.d_y.at<H>(first_ + t);
+    for (int64_t c = 0; c < p.sizes.width; c += W) {
+      int64_t left = p.sizes.width - c;
+      copy_upto(d_y + c, s.d_y + t * pitch_ + c, left);
+      F y = load(s.d_y + t * pitch_ + c);
+      for (int i = 0; i < n; ++i) {
+        X* kept = s.x + (t * n + i) * pitch_ + c;
+        copy_upto(p.x.at<X>(first_ + t, i) + c, kept, left);
+        F value = load(kept);
+        dot[i] = fma(value, y, dot[i]);
+        squares = fma(value, value, squares);
       }
     }
+    float d_weight[kMaxStreams];
+    for (int i = 0; i < n; ++i) d_weight[i] = sum(dot[i]);
+    factors_of(t, d_weight, sum(squares));
   }
-}
 
-// total[j] += sum over count tokens of g[t][j] x[t], for J rows of d_projection and V vectors of columns; the last of
-// them has left columns.
-template <class X, int J, int V>
-void add_columns(const float* g, int n, const X* x, int64_t step, int64_t count, int64_t left, float* total) {
-  F part[J][V];
-  for (int j = 0; j < J; ++j) {
-    for (int v = 0; v < V; ++v) part[j][v] = zero();
+  void factors_of(int64_t t, const float* d_weight, float squares) const {
+    const int64_t token = first_ + t;
+    TokenFactors& out = s.factors[t];
+    float mix[kMaxStreams], *d_logit = shared.d_logit + token * n;
+    for (int i = 0; i < n; ++i) mix[i] = load1(p.mix.at<float>(token, i));
+    for (int i = 0; i < n; i += W) {
+      F logit = affine.logit(mix, i, n);
+      store_upto(out.weight + i, sigmoid(logit) + set(p.config.pre_eps), n - i);
+      store_upto(d_logit + i, sigmoid_slope(logit) * load_upto(d_weight + i, n - i), n - i);
+    }
+    const float inv_rms = load1(p.inv_rms.at<float>(token)), count = static_cast<float>(n * p.sizes.width);
+    float product = 0;
+    for (int i = 0; i < n; ++i) {
+      const float d_mix = affine.scale * d_logit[i];
+      product += d_mix * mix[i];
+      s.g[t * n + i] = d_mix * inv_rms;
+    }
+    // d(1/r)/dx is -x / r^2 / (nC * root of the mean square); inside, 1/r is that root's inverse.
+    const float root = std::sqrt(squares / count);
+    const float slope = p.config.rms_eps_mode == MHC_RMS_EPS_INSIDE ? inv_rms * inv_rms : inv_rms / root;
+    out.k = root == 0 ? 0 : -product * slope / count;
   }
-  for (int64_t t = 0; t < count; ++t) {
-    F value[V];
-    for (int v = 0; v + 1 < V; ++v) value[v] = load(x + t * step + v * W);
-    value[V - 1] = load_upto(x + t * step + (V - 1) * W, left);
-    for (int j = 0; j < J; ++j) {
-      F factor = set(g[t * n + j]);
-      for (int v = 0; v < V; ++v) part[j][v] = fma(factor, value[v], part[j][v]);
+
+  // d_x of one tile.
+  void leave(int64_t t, int64_t c) const {
+    const TokenFactors& factors = s.factors[t];
+    const int64_t left = p.sizes.width - c;
+    F y = load(s.d_y + t * pitch_ + c), k = set(factors.k);
+    for (int i = 0; i < n; ++i) {
+      F x = load(s.x + (t * n + i) * pitch_ + c);
+      store(s.x_tile + (t * n + i) * W, x);
+      F value = fma(k, x, set(factors.weight[i]) * y) + load(s.product + (t * n + i) * W);
+      X* d_x = p.d_x.at<X>(first_ + t, i) + c;
+      if (p.accumulate_inputs) value = load_upto(d_x, left) + value;
+      store_upto(d_x, value, left);
     }
   }
-  for (int j = 0; j < J; ++j) {
-    for (int v = 0; v < V; ++v) {
-      float* at = total + j * kRun + v * W;
-      store(at, load(at) + part[j][v]);
-    }
-  }
-}
 
-// The same for all n rows.
-template <class X, int V>
-void add_columns(const float* g, int n, const X* x, int64_t step, int64_t count, int64_t left, float* total) {
-  int j = 0;
-  for (; j + kRows <= n; j += kRows) add_columns<X, kRows, V>(g + j, n, x, step, count, left, total + j * kRun);
-  for (; j < n; ++j) add_columns<X, 1, V>(g + j, n, x, step, count, left, total + j * kRun);
-}
+  const HeadBackwardProblem& p;
+  const HeadAffine& affine;
+  const Shared& shared;
+  const Scratch<X, H>& s;
+  const int64_t first_, tokens_;
+  const int n;
+  const int64_t pitch_;
+  const Tiles tiles_;
+};
 
-// Columns begin ... of stream i of d_projection.
-template <class X>
-void projection_columns(const HeadBackwardProblem& p, const Kept& kept, int i, int64_t begin) {
-  const int n = p.sizes.streams;
-  const int64_t columns = std::min(kRun, p.sizes.width - begin), step = p.x.stride[0];
-  float total[kMaxStreams * kRun];
-  std::fill(total, total + n * kRun, 0.0f);
-  for (int64_t first = 0; first < p.sizes.tokens; first += kBatch) {
-    const int64_t count = std::min(kBatch, p.sizes.tokens - first);
-    const X* x = p.x.at<X>(first, i) + begin;
-    const float* g = kept.g + first * n;
-    int64_t c = 0;
-    for (; c + kVectors * W <= columns; c += kVectors * W) {
-      add_columns<X, kVectors>(g, n, x + c, step, count, W, total + c);
-    }
-    for (; c < columns; c += W) add_columns<X, 1>(g, n, x + c, step, count, columns - c, total + c);
-  }
-  for (int j = 0; j < n; ++j) {
-    float* out = p.d_projection.at<float>(j) + i * p.sizes.width + begin;
-    for (int64_t c = 0; c < columns; c += W) {
-      F value = load(total + j * kRun + c);
-      if (p.accumulate_parameters) value = load_upto(out + c, columns - c) + value;
-      store_upto(out + c, value, columns - c);
-    }
-  }
-}
-
-void scale_and_bias(const HeadBackwardProblem& p, const Kept& kept) {
+void scale_and_bias(const HeadBackwardProblem& p, const float* d_logits) {
   const int n = p.sizes.streams;
   double scale = 0, bias[kMaxStreams] = {};
   for (int64_t t = 0; t < p.sizes.tokens; ++t) {
     for (int i = 0; i < n; ++i) {
-      double d_logit = kept.d_logit[t * n + i];
+      double d_logit = d_logits[t * n + i];
       bias[i] += d_logit;
       if (p.d_scale) scale += d_logit * load1(p.mix.at<float>(t, i));
     }
@@ -195,17 +198,23 @@ void scale_and_bias(const HeadBackwardProblem& p, const Kept& kept) {
 template <class X, class H, int N>
 void weighted(const HeadBackwardProblem& p, const Job& job) {
   const HeadAffine affine(p.scale, p.bias, p.sizes.streams);
-  const Kept kept(p, job.shared);
-  for_token_blocks(job.pool, p.sizes.tokens, kGroup, [&](int, int64_t first, int64_t last) {
-    backward_group<X, H, N>(p, affine, first, static_cast<int>(last - first), kept);
+  const Cut cut(p);
+  const Shared shared(p, cut, job.shared);
+  const ParameterViews parameters{p.projection, {}, {}, {}};
+  if (cut.slabs > 0) to_tiles(parameters, p.sizes, job.pool, shared.projection);
+  job.pool.parallel(cut.slabs, [&](int worker, int64_t slab) {
+    const Scratch<X, H> scratch(p, cut, job.scratch(worker));
+    const int64_t begin = slab * cut.slab, end = std::min(p.sizes.tokens, begin + cut.slab);
+    float* part = p.d_projection ? shared.slab_tiles + slab * shared.step : nullptr;
+    for (int64_t t = begin; t < end; t += cut.block) {
+      Block<X, H, N>(p, affine, shared, scratch, t, std::min(cut.block, end - t)).run(part, t == begin);
+    }
   });
-  if (p.d_projection) {
-    const int64_t runs = (p.sizes.width + kRun - 1) / kRun;
-    job.pool.parallel(p.sizes.streams * runs, [&](int, int64_t index) {
-      projection_columns<X>(p, kept, static_cast<int>(index / runs), index % runs * kRun);
-    });
+  if (p.d_projection && (p.sizes.tokens > 0 || !p.accumulate_parameters)) {
+    from_tiles(parameters, {p.d_projection, {}, {}, {}}, p.sizes, p.accumulate_parameters, shared.slab_tiles,
+               shared.step, cut.slabs, job.pool);
   }
-  if (p.d_scale || p.d_bias) scale_and_bias(p, kept);
+  if (p.d_scale || p.d_bias) scale_and_bias(p, shared.d_logit);
 }
 
 template <class X, class H>
@@ -215,13 +224,12 @@ void constant(const HeadBackwardProblem& p, const Job& job) {
   const bool accumulate = p.accumulate_inputs;
   for_token_blocks(job.pool, p.sizes.tokens, 16, [&](int, int64_t first, int64_t last) {
     for (int64_t t = first; t < last; ++t) {
-      for (int i = 0; i < p.sizes.streams; ++i) {
-        const H* d_y = p.d_y.at<H>(t);
-        X* d_x = p.d_x.at<X>(t, i);
-        for (int64_t c = 0; c < width; c += W) {
-          F value = weight * load_upto(d_y + c, width - c);
-          if (accumulate) value = load_upto(d_x + c, width - c) + value;
-          store_upto(d_x + c, value, width - c);
+      for (int64_t c = 0; c < width; c += W) {
+        F gradient = weight * load_upto(p.d_y.at<H>(t) + c, width - c);
+        for (int i = 0; i < p.sizes.streams; ++i) {
+          X* d_x = p.d_x.at<X>(t, i) + c;
+          F value = accumulate ? load_upto(d_x, width - c) + gradient : gradient;
+          store_upto(d_x, value, width - c);
         }
       }
     }
@@ -232,7 +240,13 @@ void constant(const HeadBackwardProblem& p, const Job& job) {
 
 Space head_backward_space(const HeadBackwardProblem& p, int) {
   if (p.kind != MHC_HEAD_WEIGHTED) return {};
-  return {0, static_cast<size_t>(p.sizes.tokens * p.sizes.streams) * 2 * sizeof(float)};
+  const Cut cut(p);
+  Space space;
+  space.shared = Shared(p, cut, nullptr).bytes;
+  with_row_types(p.x.type, p.d_y.type, [&](auto x, auto y) {
+    space.per_thread = Scratch<typename decltype(x)::type, typename decltype(y)::type>(p, cut, nullptr).bytes;
+  });
+  return space;
 }
 
 void head_backward(const HeadBackwardProblem& p, const Job& job) {

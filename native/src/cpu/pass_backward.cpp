@@ -6,13 +6,13 @@
 #include "cpu/pre.h"
 #include "cpu/product_backward.h"
 #include "cpu/rms.h"
+#include "cpu/slabs.h"
 
 namespace mhc::cpu::MHC_TIER {
 namespace {
 
 constexpr int64_t kScanBytes = 384 << 10;  // of rows that stay between a block's two visits
 constexpr int64_t kMaxBlock = 16;
-constexpr int64_t kMaxSlabBytes = int64_t{1} << 29;  // of all parts of the projection's gradient
 
 // What a problem asks for, and how its tokens are cut.
 struct Plan {
@@ -28,14 +28,6 @@ struct Plan {
   int64_t slab, slabs;    // tokens of one, how many
   int64_t pitch;          // elements of a row in scratch
 };
-
-// How many parts the gradients of parameters are summed in: few tokens each at first, so that small batches find
-// threads, then 256, so that the parts stay few beside the tokens.
-int64_t slabs_of(int64_t tokens, int64_t bytes_each) {
-  int64_t slabs = std::max({std::clamp<int64_t>(tokens / 32, 1, 4), std::clamp<int64_t>(tokens / 128, 1, 8),
-                            std::clamp<int64_t>(tokens / 256, 1, 64)});
-  return std::clamp<int64_t>(kMaxSlabBytes / std::max<int64_t>(bytes_each, 1), 1, slabs);
-}
 
 Plan plan_of(const BoundaryBackwardProblem& p, int threads) {
   Plan plan{};
@@ -57,7 +49,7 @@ Plan plan_of(const BoundaryBackwardProblem& p, int threads) {
   int64_t tokens = p.sizes.tokens;
   plan.block = plan.scan ? std::clamp<int64_t>(kScanBytes / row, 1, kMaxBlock) : kMaxBlock;
   if (plan.d_parameters) {
-    plan.slabs = slabs_of(tokens, plan.d_projection ? static_cast<int64_t>(Tiles(p.sizes).bytes()) : 0);
+    plan.slabs = parts_of(tokens, plan.d_projection ? static_cast<int64_t>(Tiles(p.sizes).bytes()) : 0);
     plan.slab = (tokens + plan.slabs - 1) / plan.slabs;
   } else {
     plan.block = std::clamp<int64_t>((tokens + threads - 1) / threads, 1, plan.block);

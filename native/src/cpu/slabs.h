@@ -7,6 +7,15 @@
 
 namespace mhc::cpu::MHC_TIER {
 
+// How many parts a large gradient is summed in: few tokens each at first, so that small batches find threads, then 256, so
+// that the parts stay few beside the tokens; half a GiB at most.
+inline int64_t parts_of(int64_t tokens, int64_t bytes_each) {
+  constexpr int64_t kMostBytes = int64_t{1} << 29;
+  int64_t parts = std::max({std::clamp<int64_t>(tokens / 32, 1, 4), std::clamp<int64_t>(tokens / 128, 1, 8),
+                            std::clamp<int64_t>(tokens / 256, 1, 64)});
+  return std::clamp<int64_t>(kMostBytes / std::max<int64_t>(bytes_each, 1), 1, parts);
+}
+
 struct Slabs {
   static constexpr int64_t kMost = 64, kLeastTokens = 16;
 
