@@ -166,8 +166,23 @@ missing_packages() {
   has_gtest || printf 'libgtest-dev\n'
   command -v pkg-config >/dev/null || printf 'pkg-config\n'
   find_python >/dev/null || printf 'python3\npython3-numpy\n'
+}
+
+# Without these the tests that want them are skipped.
+optional_packages() {
   command -v mpirun >/dev/null || printf 'openmpi-bin\n'
   command -v mpicc >/dev/null || printf 'libopenmpi-dev\n'
+}
+
+ensure_optional() {
+  local missing
+  mapfile -t missing < <(optional_packages)
+  ((${#missing[@]})) || return 0
+  if can_install; then
+    note "installing ${missing[*]}"
+    { apt_refresh && apt_install "${missing[@]}"; } && return
+  fi
+  note "not here: ${missing[*]}; tests that need them are skipped"
 }
 
 # Prints a Python that has NumPy.
@@ -192,7 +207,7 @@ ensure_nvidia() {
   local folder=$PWD/target/nvidia
   if [[ -z ${MHC_NVIDIA-} && ! -d $folder/nvidia/nccl ]]; then
     rm -rf "$folder"
-    if ! python3 -m pip install --quiet --disable-pip-version-check --no-deps --target "$folder.part" \
+    if ! python3 -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --no-deps --target "$folder.part" \
       "${MHC_NVIDIA_PACKAGES[@]}"; then
       rm -rf "$folder.part"
       note 'not there, and pip cannot fetch them: tests that need them are skipped'
@@ -220,6 +235,7 @@ ensure_tools() {
   sudo apt-get update && sudo apt-get install -y ${missing[*]}
 and run this script again."
   fi
+  [[ $1 != test ]] || ensure_optional
   ensure_jdk
   note "$(cmake --version | head -n 1), $("${CXX:-c++}" --version | head -n 1)"
 }
