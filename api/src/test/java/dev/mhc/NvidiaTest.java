@@ -18,12 +18,16 @@ import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import org.junit.jupiter.api.Nested;
 import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Nested;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
 
 /** NVIDIA's own libraries through the bindings, as far as they go without a GPU; and what is said where they are not. */
 class NvidiaTest {
+  @TempDir
+  private Path directory;
+
   /** In a JVM of its own: nothing is loaded there yet. */
   static final class FirstDevice {
     public static void main(String... arguments) {
@@ -57,6 +61,27 @@ class NvidiaTest {
           "none: the CUDA runtime is not there");
       assertThat(result.exitCode()).as("nothing is wrong with that").isZero();
     }
+  }
+
+  /** A runtime of CUDA 12 beside a cuBLASLt of 13, and an old driver: stand-ins, for what is not to be had here. */
+  @Test
+  void anOlderRuntimeAndDriver() throws Exception {
+    ChildJvm.compile(directory.resolve("libcudart.so.12"), """
+        int cudaRuntimeGetVersion(int* v) { *v = 12080; return 0; }
+        int cudaDriverGetVersion(int* v) { *v = 11040; return 0; }
+        int cudaGetDeviceCount(int* n) { return 35; }
+        const char* cudaGetErrorName(int e) { return e == 35 ? "cudaErrorInsufficientDriver" : "?"; }
+        const char* cudaGetErrorString(int e) { return "driver too old"; }
+        """);
+    ChildJvm.compile(directory.resolve("libcublasLt.so.13"), "int nothing;");
+    var device = child("-Dmhc.nvidia.path=" + directory);
+    assertThat(device.output()).contains(
+        "CudaException: cudaErrorInsufficientDriver: cudaGetDeviceCount: driver too old",
+        "Hint: the driver is for CUDA 11.4; install one for CUDA 12.8 or later, or an older CUDA runtime");
+    var doctor = new ChildJvm().options("--enable-native-access=ALL-UNNAMED", "-Dmhc.nvidia.path=" + directory)
+        .runOnClassPath("dev.mhc.Doctor");
+    assertThat(doctor.output()).contains("CUDA runtime: " + directory.resolve("libcudart.so.12"),
+        "cuBLASLt: not found"); // 13 is not for a runtime of 12
   }
 
   @Test

@@ -702,65 +702,6 @@ public class cudart_h {
         }
     }
 
-    private static class cudaGetDeviceProperties {
-        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
-            cudart_h.C_INT,
-            cudart_h.C_POINTER,
-            cudart_h.C_INT
-        );
-
-        public static final MemorySegment ADDR = cudart_h.findOrThrow("cudaGetDeviceProperties");
-
-        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
-    }
-
-    /**
-     * Function descriptor for:
-     * {@snippet lang=c :
-     * extern cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *prop, int device)
-     * }
-     */
-    public static FunctionDescriptor cudaGetDeviceProperties$descriptor() {
-        return cudaGetDeviceProperties.DESC;
-    }
-
-    /**
-     * Downcall method handle for:
-     * {@snippet lang=c :
-     * extern cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *prop, int device)
-     * }
-     */
-    public static MethodHandle cudaGetDeviceProperties$handle() {
-        return cudaGetDeviceProperties.HANDLE;
-    }
-
-    /**
-     * Address for:
-     * {@snippet lang=c :
-     * extern cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *prop, int device)
-     * }
-     */
-    public static MemorySegment cudaGetDeviceProperties$address() {
-        return cudaGetDeviceProperties.ADDR;
-    }
-
-    /**
-     * {@snippet lang=c :
-     * extern cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *prop, int device)
-     * }
-     */
-    public static int cudaGetDeviceProperties(MemorySegment prop, int device) {
-        var mh$ = cudaGetDeviceProperties.HANDLE;
-        try {
-            if (TRACE_DOWNCALLS) {
-                traceDowncall("cudaGetDeviceProperties", prop, device);
-            }
-            return (int)mh$.invokeExact(prop, device);
-        } catch (Throwable ex$) {
-           throw new AssertionError("should not reach here", ex$);
-        }
-    }
-
     private static class cudaDeviceGetAttribute {
         public static final FunctionDescriptor DESC = FunctionDescriptor.of(
             cudart_h.C_INT,
