@@ -58,20 +58,27 @@ public abstract sealed class Communicator implements AutoCloseable permits CpuCo
     }
   }
 
+  /** As {@link #initAll(List, CommunicatorOptions)}, with {@link CommunicatorOptions#DEFAULT}. */
+  public static List<Communicator> initAll(List<Device> devices) {
+    return initAll(devices, CommunicatorOptions.DEFAULT);
+  }
+
   /**
    * Makes the communicators of all ranks at once, for threads of this process.
    *
    * @param devices one for each rank; the same one may stand more than once
+   * @param options how they behave
    * @return the communicators, in the order of the ranks
    */
-  public static List<Communicator> initAll(List<Device> devices) {
+  public static List<Communicator> initAll(List<Device> devices, CommunicatorOptions options) {
+    Check.given("options", options, "CommunicatorOptions");
     Check.given("devices", devices, "a list of devices");
     Check.range("devices.size()", devices.size(), 1, Integer.MAX_VALUE);
     devices.forEach(device -> Check.given("devices[i]", device, "a Device"));
     LocalTransport[] transports = LocalTransport.all(devices.size());
     var communicators = new ArrayList<Communicator>();
     for (int rank = 0; rank < transports.length; rank++) {
-      communicators.add(new CpuCommunicator(devices.get(rank), transports[rank], CommunicatorOptions.DEFAULT));
+      communicators.add(new CpuCommunicator(devices.get(rank), transports[rank], options));
     }
     return List.copyOf(communicators);
   }

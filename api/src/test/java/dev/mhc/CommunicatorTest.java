@@ -301,10 +301,12 @@ class CommunicatorTest {
   /** What each rank's work threw, or null. */
   private static List<Throwable> run(int ranks, CommunicatorOptions options, Work work) throws InterruptedException {
     UniqueId id = Communicator.uniqueId();
+    boolean patient = options == CommunicatorOptions.DEFAULT; // else the threads might come too late
+    List<Communicator> ready = patient ? List.of() : Communicator.initAll(Collections.nCopies(ranks, device), options);
     var failures = new ArrayList<Throwable>(Collections.nCopies(ranks, null));
     try (var pool = Executors.newFixedThreadPool(ranks)) {
       List<Future<Void>> results = pool.invokeAll(IntStream.range(0, ranks).<Callable<Void>>mapToObj(rank -> () -> {
-        try (Communicator communicator = Communicator.init(device, id, ranks, rank, options)) {
+        try (Communicator communicator = patient ? Communicator.init(device, id, ranks, rank, options) : ready.get(rank)) {
           work.run(communicator);
         }
         return null;

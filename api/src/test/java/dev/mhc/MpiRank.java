@@ -9,7 +9,7 @@ final class MpiRank {
 
   public static void main(String... arguments) throws InterruptedException {
     CommunicatorOptions options = CommunicatorOptions.DEFAULT.withTimeout(Duration.ofSeconds(
-        arguments[0].equals("late") ? 2 : 60));
+        arguments[0].equals("late") ? 4 : 60));
     try (Device device = Device.cpu(CpuOptions.DEFAULT.withThreads(1));
         Communicator communicator = Communicator.world(device, options)) {
       String result;
@@ -46,7 +46,7 @@ final class MpiRank {
       }
       case "late" -> {
         if (rank == 3) {
-          Thread.sleep(6000);
+          Thread.sleep(9000);
         } else {
           communicator.barrier();
         }

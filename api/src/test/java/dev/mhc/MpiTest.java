@@ -56,7 +56,7 @@ class MpiTest {
   @Test
   void timeout() throws Exception {
     assertThat(run("dev.mhc.MpiRank", "late")).hasSize(4)
-        .anySatisfy(line -> assertThat(line).contains("TIMEOUT: rank", "waited PT2S for rank").contains("3"));
+        .anySatisfy(line -> assertThat(line).contains("TIMEOUT: rank", "waited PT4S for rank").contains("3"));
   }
 
   @Test
