@@ -98,4 +98,22 @@ TEST(Recompute, makes_what_is_asked_for) {
   }
 }
 
+TEST(Recompute, refuses_layers_that_share_memory) {
+  Random random;
+  Context context;
+  auto call = make_recompute({}, random);
+  ASSERT_EQ(call->run(context), MHC_OK) << mhc_last_error();
+  for (const std::string out : {"layer[0].x", "layer[2].h"})
+    for (const std::string other : {"layer[1].x", "layer[1].h", "layer[1].f"}) {
+      mhc_tensor *moved = (*call)[out].get(), *to = (*call)[other].get();
+      moved->data = to->data;
+      moved->byte_offset = to->byte_offset;
+      EXPECT_EQ(call->invoke(context.get()), MHC_INVALID_ARGUMENT) << out << ", " << other;
+      const std::string message = mhc_last_error();
+      for (const std::string& part : {out, other, std::string("overlap")}) EXPECT_NE(message.find(part), std::string::npos) << message;
+      (*call)[out].repair();
+    }
+  EXPECT_EQ(call->run(context), MHC_OK) << mhc_last_error();
+}
+
 }  // namespace

@@ -503,7 +503,7 @@ typedef enum mhc_head_kind {
   MHC_HEAD_SUM = 2
 } mhc_head_kind;
 
-/* y = sum_i weights[i] * x[i], from n streams to one at the end of the network. */
+/* y = sum_i weights[i] * x[i], from n streams to one at the end of the network. Traffic: reads nC, writes C. */
 typedef struct mhc_head_args {
   size_t struct_size;
   void* stream;
@@ -519,6 +519,9 @@ typedef struct mhc_head_args {
 } mhc_head_args;
 MHC_API mhc_status mhc_head(mhc_context* context, const mhc_head_args* args);
 
+/* With w the weights, d_mix[i] = scale[0] * sigmoid'(logit[i]) * <x[i], d_y>:
+ * d_x = w d_y + the gradient of mix through the product and r;  d_projection = sum over tokens of (d_mix / r) x.
+ * Reads (n+1)C, writes nC; for MHC_HEAD_MEAN and MHC_HEAD_SUM reads C, writes nC. */
 typedef struct mhc_head_backward_args {
   size_t struct_size;
   void* stream;
@@ -539,7 +542,7 @@ typedef struct mhc_head_backward_args {
 } mhc_head_backward_args;
 MHC_API mhc_status mhc_head_backward(mhc_context* context, const mhc_head_backward_args* args);
 
-/* y = x / sqrt(mean(x^2) + eps) * weight */
+/* y = x / sqrt(mean(x^2) + eps) * weight. Traffic: reads C, writes C. */
 typedef struct mhc_rmsnorm_args {
   size_t struct_size;
   void* stream;
@@ -551,6 +554,8 @@ typedef struct mhc_rmsnorm_args {
 } mhc_rmsnorm_args;
 MHC_API mhc_status mhc_rmsnorm(mhc_context* context, const mhc_rmsnorm_args* args);
 
+/* With g = weight * d_y and r = sqrt(mean(x^2) + eps): d_x = (g - x * mean(g * x) / r^2) / r;
+ * d_weight = sum over tokens of d_y * x / r. Reads 2C, writes C. */
 typedef struct mhc_rmsnorm_backward_args {
   size_t struct_size;
   void* stream;

@@ -6,6 +6,8 @@
 #include <cstdarg>
 #include <cstdio>
 #include <cstring>
+#include <memory>
+#include <new>
 
 #include "core/error.h"
 
@@ -93,11 +95,10 @@ int64_t element_count(const View& view) {
   return count;
 }
 
-// Bytes from the first element to behind the last one.
-struct Range {
-  intptr_t first, last;
-};
+using Range = Arguments::Range;
+
 Range range_of(const View& view) {
+  if (element_count(view) == 0) return {};
   intptr_t low = reinterpret_cast<intptr_t>(view.data), high = low;
   intptr_t size = static_cast<intptr_t>(size_of(view.type));
   for (int i = 0; i < view.rank; ++i) {
@@ -120,17 +121,10 @@ bool interleaved(const View& a, const View& b) {
   return in_a.last - in_a.first <= offset && offset + (in_b.last - in_b.first) <= step;
 }
 
-bool overlap(const View& a, const View& b) {
-  if (element_count(a) == 0 || element_count(b) == 0) return false;
-  Range in_a = range_of(a), in_b = range_of(b);
-  if (in_a.last <= in_b.first || in_b.last <= in_a.first) return false;
-  return !interleaved(a, b);
-}
-
 // The view of a tensor, unchecked.
-View view_of(const mhc_tensor& tensor) {
+View view_of(const mhc_tensor& tensor, DType type) {
   View view;
-  find_type(tensor.dtype, &view.type);
+  view.type = type;
   view.rank = tensor.ndim;
   view.data = tensor.data ? static_cast<char*>(tensor.data) + tensor.byte_offset : nullptr;
   int64_t compact = 1;
@@ -187,15 +181,35 @@ void Arguments::adopt_fault(const Arguments& part, const char* format, ...) {
   status_ = fail(part.status_, "%s (%s)", text, where);
 }
 
+Arguments& Arguments::operator=(const Arguments& other) {
+  function_ = other.function_;
+  device_ = other.device_;
+  shapes_only_ = other.shapes_only_;
+  status_ = other.status_;
+  count_ = other.count_;
+  std::uninitialized_copy(other.begin(), other.end(), items_);
+  return *this;
+}
+
+Arguments::Range Arguments::range_of(const mhc_tensor& tensor) const {
+  DType type = DType::F32;
+  find_type(tensor.dtype, &type);
+  return shapes_only_ ? Range{} : mhc::range_of(view_of(tensor, type));
+}
+
 bool Arguments::share_memory(const mhc_tensor& one, const mhc_tensor& other) const {
-  return !shapes_only_ && overlap(view_of(one), view_of(other));
+  if (!range_of(one).meets(range_of(other))) return false;
+  DType type = DType::F32, other_type = DType::F32;
+  find_type(one.dtype, &type);
+  find_type(other.dtype, &other_type);
+  return !interleaved(view_of(one, type), view_of(other, other_type));
 }
 
 void Arguments::adopt(const Arguments& part) {
   for (const Item& item : part) {
     bool known = false;
     for (const Item& own : *this) known |= own.view.data == item.view.data && own.written == item.written;
-    if (!known && count_ < kMaxItems) items_[count_++] = item;
+    if (!known && count_ < kMaxItems) new (&items_[count_++]) Item(item);
   }
 }
 
@@ -306,7 +320,7 @@ View Arguments::read(const char* name, const mhc_tensor* tensor, Shape shape, Ty
     return view;
   }
   if (!check_shape(name, *tensor, shape)) return view;
-  view = view_of(*tensor);
+  view = view_of(*tensor, type);
   if (!check_strides(name, view, last, written)) return View{};
   if (!shapes_only_ && element_count(view) > 0) {
     if (!tensor->data) {
@@ -327,15 +341,15 @@ View Arguments::read(const char* name, const mhc_tensor* tensor, Shape shape, Ty
 void Arguments::keep(const char* name, const View& view, bool written, Shape shape) {
   bool tokens = false, width = false;
   for (const Extent& extent : shape) {
-    tokens |= extent.dim && std::strcmp(extent.dim->name, "tokens") == 0;
-    width |= extent.dim && std::strcmp(extent.dim->name, "width") == 0;
+    tokens |= extent.dim && extent.dim->is_tokens;
+    width |= extent.dim && extent.dim->is_width;
   }
   if (count_ == kMaxItems) {
     status_ = fail(MHC_INTERNAL, "%s: more than %d tensors", function_, kMaxItems);
     return;
   }
-  items_[count_++] = {name, view, written,
-                      !tokens ? Traffic::Parameter : width ? Traffic::Row : Traffic::Coefficient};
+  new (&items_[count_++]) Item{name, view, shapes_only_ ? Range{} : mhc::range_of(view), written,
+                               !tokens ? Traffic::Parameter : width ? Traffic::Row : Traffic::Coefficient};
 }
 
 void Arguments::same_type(const char* name, const View& view, const char* other_name, const View& other) {
@@ -375,7 +389,8 @@ void Arguments::no_overlap(const char* in_place_output, const char* in_place_inp
     if (!items_[i].written) continue;
     for (int j = 0; j < count_ && good(); ++j) {
       const Item &out = items_[i], &other = items_[j];
-      if (i == j || (other.written && j < i) || !overlap(out.view, other.view)) continue;
+      if (!out.range.meets(other.range) || i == j || (other.written && j < i)) continue;
+      if (interleaved(out.view, other.view)) continue;
       bool allowed = in_place_output && std::strcmp(out.name, in_place_output) == 0 &&
                      std::strcmp(other.name, in_place_input) == 0;
       if (allowed && identical(out.view, other.view)) continue;

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <initializer_list>
+#include <string_view>
 
 #include "core/view.h"
 #include "mhc/mhc.h"
@@ -12,7 +13,10 @@ namespace mhc {
 
 // A dimension that several arguments share: it takes its value from the first one that has it.
 struct Dim {
+  constexpr Dim(const char* name)
+      : name(name), is_tokens(std::string_view(name) == "tokens"), is_width(std::string_view(name) == "width") {}
   const char* name;
+  bool is_tokens, is_width;
   int64_t value = -1;
 };
 
@@ -49,6 +53,8 @@ class Arguments {
   // shapes_only: a question about workspace; data pointers are not looked at.
   Arguments(const char* function, mhc_device device, bool shapes_only)
       : function_(function), device_(device), shapes_only_(shapes_only) {}
+  Arguments(const Arguments& other) { *this = other; }
+  Arguments& operator=(const Arguments& other);
 
   // True until the first fault. Everything below does nothing after it.
   bool good() const { return status_ == MHC_OK; }
@@ -90,9 +96,18 @@ class Arguments {
   // Another part's tensors are this call's too, for counting; as many as there is room for.
   void adopt(const Arguments& part);
 
+  // Bytes from the first element to behind the last one; none if there is no element.
+  struct Range {
+    intptr_t first = 0, last = 0;
+    bool meets(const Range& other) const { return first < other.last && other.first < last; }
+  };
+  // Of a tensor that was read without a fault; none while only shapes are looked at.
+  Range range_of(const mhc_tensor& tensor) const;
+
   struct Item {
     const char* name;
     View view;
+    Range range;
     bool written;
     Traffic traffic;
   };
@@ -112,8 +127,10 @@ class Arguments {
   mhc_device device_;
   bool shapes_only_;
   mhc_status status_ = MHC_OK;
-  Item items_[kMaxItems];
   int count_ = 0;
+  union {
+    Item items_[kMaxItems];  // the first count_ of them; the others are not even cleared
+  };
 };
 
 const char* name_of(DType type);

@@ -7,7 +7,11 @@
 
 #include "cpu/dispatch.h"
 
+#if defined(__SANITIZE_ADDRESS__)  // written out, and checked at each access, they take GCC minutes
+#define MHC_INLINE
+#else
 #define MHC_INLINE __attribute__((always_inline))
+#endif
 
 namespace mhc::cpu::MHC_TIER {
 
