@@ -213,7 +213,7 @@ public final class Main implements Callable<Integer> {
     failures.addAll(progress.failures());
     measurements.stream().filter(m -> m.ledger() != null && !m.ledger().holds())
         .forEach(m -> failures.add(m.key() + " loads and stores " + m.ledger().counted() + " C a token; expected "
-            + m.ledger().expected()));
+            + m.ledger().moved()));
     return measurements;
   }
 

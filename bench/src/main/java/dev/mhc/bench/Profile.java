@@ -13,11 +13,11 @@ public enum Profile {
   STANDARD(
       Part.of("", "tokens=64,2048"),
       Part.of("boundary", "width=2048"),
-      Part.of("boundary\\.(forward|backward)", "tokens=1,8,512,8192"),
-      Part.of("boundary\\.(forward|backward)", "width=1280,4096,7168"),
-      Part.of("boundary\\.(forward|backward)", "streams=1,2,8"),
-      Part.of("boundary\\.(forward|backward)", "threads=1"),
-      Part.of("boundary\\.(forward|backward)", "dtype=FP32,FP16")),
+      Part.of("boundary\\.(forward|backward)$", "tokens=1,8,512,8192"),
+      Part.of("boundary\\.(forward|backward)$", "width=1280,4096,7168"),
+      Part.of("boundary\\.(forward|backward)$", "streams=1,2,8"),
+      Part.of("boundary\\.(forward|backward)$", "threads=1"),
+      Part.of("boundary\\.(forward|backward)$", "dtype=FP32,FP16")),
   /** Everything by everything: a day. */
   FULL(Part.of("", "tokens=1,64,2048,8192", "streams=2,4,8", "width=1280,2560,4096,7168", "dtype=BF16,FP16,FP32"),
       Part.of("boundary", "threads=1"));

@@ -43,7 +43,7 @@ final class ShortProfile {
     Measurement.Ledger ledger = Suite.ledger(benchmark, STREAMS, DType.BF16);
     if (ledger != null) {
       say(ledger.holds(), "%s loads and stores %.4g C a token; expected %.4g", benchmark.name(), ledger.counted(),
-          ledger.expected());
+          ledger.moved());
     }
   }
 

@@ -213,7 +213,7 @@ public final class Suite {
     try {
       Traffic counted = state.count(benchmark.call(state));
       double unit = (double) COUNTED_TOKENS * COUNTED_WIDTH * dtype.bytes();
-      return new Measurement.Ledger(rows / unit, state.loads(benchmark.method()),
+      return new Measurement.Ledger(rows / unit,
           (counted.rowBytesRead() + counted.rowBytesWritten()) / unit);
     } finally {
       close(state);

@@ -44,7 +44,7 @@ final class GainPlot {
     style.setXAxisMin(0.0);
     style.setXAxisMax((double) runs.get(0).forwardGain().length);
     style.setXAxisDecimalPattern("0");
-    style.setXAxisTickMarkSpacingHint(100);
+    style.setXAxisMaxLabelCount(13);
     style.setYAxisTickLabelsFormattingFunction(GainPlot::label);
     style.setChartTitleFont(new Font(Font.SANS_SERIF, Font.BOLD, 16));
     style.setAxisTitleFont(new Font(Font.SANS_SERIF, Font.PLAIN, 15));

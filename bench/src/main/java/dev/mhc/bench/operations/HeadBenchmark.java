@@ -87,16 +87,6 @@ public class HeadBenchmark extends OperationBenchmark {
     };
   }
 
-  @Override
-  public double loads(String method) {
-    int n = streams;
-    return switch (method) { // y's gradient once for each stream; x once more for the projection's gradient
-      case "weightedBackward" -> 5 * n + 1;
-      case "meanBackward" -> 2 * n;
-      default -> super.loads(method);
-    };
-  }
-
   private void weighted(int i) {
     Head.weighted(config, weights, x[i], y[i], mix, invRms);
   }

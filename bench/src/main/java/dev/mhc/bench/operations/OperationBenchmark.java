@@ -89,12 +89,6 @@ public abstract class OperationBenchmark {
   /** What one call of a benchmark method of this class has to move and to compute. */
   public abstract Cost cost(String method);
 
-  /** Elements of C of a token that one call loads and stores: what it has to move, and rows that it loads again. */
-  public double loads(String method) {
-    Cost cost = cost(method);
-    return (cost.rowsRead() + cost.rowsWritten()) / ((double) tokens * width * dtype.bytes());
-  }
-
   /** Has one set of rows alone, which will be found in the caches. */
   public final void inCaches() {
     rotated = 0;

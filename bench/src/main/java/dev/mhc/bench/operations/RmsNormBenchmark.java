@@ -63,11 +63,6 @@ public class RmsNormBenchmark extends OperationBenchmark {
     return method.equals("forward") ? rows(1, 1, 2) : rows(2, 1, 5);
   }
 
-  @Override
-  public double loads(String method) {
-    return method.equals("forward") ? 3 : 5; // the norm first, then all rows once more
-  }
-
   /** Forward. */
   @Benchmark
   public void forward() {

@@ -72,8 +72,7 @@ public final class Page {
       paragraph("Time is the mean over forks, with the 99 % interval that the forks give. The limit is the larger of two"
           + " floors: the bytes at the rate of a copy (of a read, where nothing is written), and the multiply-adds at the"
           + " rate of independent chains in registers, both measured in this run on as many threads. Moves: elements of C"
-          + " a token that have to come from memory and go there. Loads and stores: counted one by one by the library itself;"
-          + " more where a row is loaded again while it is in a cache.");
+          + " a token that have to come from memory and go there. Loads and stores: counted one by one by the library itself.");
       table(Tables.heads(), Tables.rows(results), "shapes");
     }
     return html.append("</body></html>\n").toString();

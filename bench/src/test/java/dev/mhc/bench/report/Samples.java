@@ -63,6 +63,6 @@ final class Samples {
       }
     }
     return new Measurement(name, parameters, forks, cost,
-        cost.rowsRead() > 0 && !name.startsWith("limit") ? new Measurement.Ledger(10, 10, 10) : null);
+        cost.rowsRead() > 0 && !name.startsWith("limit") ? new Measurement.Ledger(10, 10) : null);
   }
 }
