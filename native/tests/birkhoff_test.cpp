@@ -58,7 +58,7 @@ TEST(Birkhoff, takes_a_doubly_stochastic_matrix_apart) {
       auto call = make_birkhoff(form, random);
       ASSERT_EQ(call->run(context), MHC_OK) << mhc_last_error();
       for (int64_t b = 0; b < form.tokens; ++b) {
-        SCOPED_TRACE(std::string(mhc_cpu_tier_name(tier)) + " n=" + std::to_string(n) + " matrix " + std::to_string(b));
+        SCOPED_TRACE(tier_name(tier) + " n=" + std::to_string(n) + " matrix " + std::to_string(b));
         const Decomposition d = of(*call, b, n);
         check(d);
         EXPECT_LT(d.remainder[0], 1e-5);

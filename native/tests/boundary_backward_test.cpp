@@ -63,7 +63,7 @@ TEST(BoundaryBackward, agrees_with_the_oracle_in_every_form) {
         Form form = variant.form;
         form.types = types;
         form.tokens = 37;
-        SCOPED_TRACE(std::string(mhc_cpu_tier_name(tier)) + ", " + variant.name + ", " + form.describe());
+        SCOPED_TRACE(tier_name(tier) + ", " + variant.name + ", " + form.describe());
         auto call = variant.make(form, random);
         check(*call, form, random, context);
         if (testing::Test::HasFailure()) return;

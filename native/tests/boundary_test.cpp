@@ -114,7 +114,7 @@ TEST(Boundary, is_its_parts_to_the_bit_in_every_form) {
           Form form = variant.form;
           form.types = types;
           form.tokens = tokens;
-          SCOPED_TRACE(std::string(mhc_cpu_tier_name(tier)) + ", " + variant.name + ", " + form.describe());
+          SCOPED_TRACE(tier_name(tier) + ", " + variant.name + ", " + form.describe());
           auto call = make_boundary(form, random);
           ASSERT_EQ(call->run(context), MHC_OK) << mhc_last_error();
           expect_unfused(*call, form, random, context);
@@ -183,7 +183,7 @@ TEST(Boundary, gives_what_is_asked_for_alone) {
         ASSERT_EQ(all->run(context), MHC_OK) << mhc_last_error();
         ASSERT_EQ(one->run(context), MHC_OK) << mhc_last_error();
         for (const std::string& name : wanted)
-          EXPECT_TRUE(same_bits((*all)[name], (*one)[name])) << name << " alone, " << mhc_cpu_tier_name(tier) << " " << form.describe();
+          EXPECT_TRUE(same_bits((*all)[name], (*one)[name])) << name << " alone, " << tier_name(tier) << " " << form.describe();
       }
 }
 

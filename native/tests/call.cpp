@@ -42,6 +42,10 @@ Call& Call::output(const std::string& name, const Element& element, std::vector<
 void Call::replace(const std::string& name, std::unique_ptr<Tensor> tensor) { find(name)->tensor = std::move(tensor); }
 
 mhc_status Call::run(mhc_context* context) {
+  mhc_context_info info = {};
+  info.struct_size = sizeof info;
+  mhc_context_get_info(context, &info);
+  for (Operand& operand : operands_) operand.tensor->get()->device = info.device;
   size_t bytes = 0;
   mhc_status status = workspace(context, &bytes);
   if (status == MHC_OK) status = mhc_context_reserve(context, bytes);
@@ -182,7 +186,7 @@ void for_each_form(const Form& start, const std::function<void(const Form&, cons
         form.types = types;
         form.layout = padded ? Layout::padded : Layout::compact;
         padded = !padded;
-        SCOPED_TRACE(std::string(mhc_cpu_tier_name(tier)) + ", " + form.describe());
+        SCOPED_TRACE(tier_name(tier) + ", " + form.describe());
         body(form, context);
         if (testing::Test::HasFailure()) return;  // one message tells enough
       }
@@ -204,7 +208,7 @@ void for_each_tiling(const std::function<void(const Form&, const Context&)>& bod
               form.rounding = rounding;
               form.types = {element, element};
               form.layout = layout;
-              SCOPED_TRACE(std::string(mhc_cpu_tier_name(tier)) + ", " + form.describe() + " tile " + std::to_string(tile) +
+              SCOPED_TRACE(tier_name(tier) + ", " + form.describe() + " tile " + std::to_string(tile) +
                            " rounding " + std::to_string(rounding));
               body(form, context);
               if (testing::Test::HasFailure()) return;

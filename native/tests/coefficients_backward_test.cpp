@@ -42,7 +42,7 @@ TEST(CoefficientsBackward, agrees_with_the_oracle_in_every_mode_and_preset) {
         Form form = variant.form;
         form.tokens = 37;
         form.types = types;
-        SCOPED_TRACE(std::string(mhc_cpu_tier_name(tier)) + ", " + variant.name + " " + form.describe());
+        SCOPED_TRACE(tier_name(tier) + ", " + variant.name + " " + form.describe());
         auto call = variant.make(form, random);
         ASSERT_EQ(call->run(context), MHC_OK) << mhc_last_error();
         check(*call, form);

@@ -86,7 +86,7 @@ TEST(Coefficients, agree_with_the_oracle_in_every_mode_and_preset) {
           form.width = shape.width;
           form.norm_weight = norm_weight;
           form.types = kTypes[random.integer(0, 2)];
-          SCOPED_TRACE(std::string(mhc_cpu_tier_name(tier)) + ", " + form.describe() + " mode " + std::to_string(config.mode));
+          SCOPED_TRACE(tier_name(tier) + ", " + form.describe() + " mode " + std::to_string(config.mode));
           auto call = make_coefficients(form, random);
           ASSERT_EQ(call->run(context), MHC_OK) << mhc_last_error();
           check(*call, form);
@@ -108,9 +108,9 @@ TEST(Coefficients, are_exact_to_1e_5_end_to_end) {
       auto call = make_coefficients(form, random);
       ASSERT_EQ(call->run(context), MHC_OK) << mhc_last_error();
       const auto exact = oracle::coefficients(call->config, oracle_parameters(*call, "parameters."), call->values("x"), form.shape());
-      EXPECT_TRUE(is_near((*call)["out.pre_mix"], exact.pre_mix, 1e-5)) << mhc_cpu_tier_name(tier) << " preset " << p;
-      EXPECT_TRUE(is_near((*call)["out.post_mix"], exact.post_mix, 1e-5)) << mhc_cpu_tier_name(tier) << " preset " << p;
-      EXPECT_TRUE(is_near((*call)["out.res_mix"], exact.res_mix, 1e-5)) << mhc_cpu_tier_name(tier) << " preset " << p;
+      EXPECT_TRUE(is_near((*call)["out.pre_mix"], exact.pre_mix, 1e-5)) << tier_name(tier) << " preset " << p;
+      EXPECT_TRUE(is_near((*call)["out.post_mix"], exact.post_mix, 1e-5)) << tier_name(tier) << " preset " << p;
+      EXPECT_TRUE(is_near((*call)["out.res_mix"], exact.res_mix, 1e-5)) << tier_name(tier) << " preset " << p;
     }
 }
 
@@ -126,7 +126,7 @@ TEST(Coefficients, take_hard_logits) {
       auto call = make_coefficients(form, random);
       if (call->has("parameters.scale")) (*call)["parameters.scale"].set(Array(3, 10.0));
       ASSERT_EQ(call->run(context), MHC_OK) << mhc_last_error();
-      SCOPED_TRACE(std::string(mhc_cpu_tier_name(tier)) + " mode " + std::to_string(config.mode));
+      SCOPED_TRACE(tier_name(tier) + " mode " + std::to_string(config.mode));
       check(*call, form);
       if (testing::Test::HasFailure()) return;
     }
@@ -144,7 +144,7 @@ TEST(Coefficients, do_not_depend_on_the_size_of_x) {
       for (double& v : x) v *= size;
       (*call)["x"].set(x);
       ASSERT_EQ(call->run(context), MHC_OK) << mhc_last_error();
-      SCOPED_TRACE(std::string(mhc_cpu_tier_name(tier)) + " size " + std::to_string(size));
+      SCOPED_TRACE(tier_name(tier) + " size " + std::to_string(size));
       check(*call, form);
     }
 }

@@ -20,7 +20,7 @@ TEST(DoublyStochasticDistance, agrees_with_the_oracle) {
         auto call = make_doubly_stochastic_distance(form, random);
         ASSERT_EQ(call->run(context), MHC_OK) << mhc_last_error();
         const Array exact = oracle::doubly_stochastic_distance(call->values("matrix"), form.tokens, k);
-        EXPECT_TRUE(is_near((*call)["distance"], exact, 1e-6, 1e-7 * k)) << mhc_cpu_tier_name(tier) << " k=" << k;
+        EXPECT_TRUE(is_near((*call)["distance"], exact, 1e-6, 1e-7 * k)) << tier_name(tier) << " k=" << k;
       }
   }
 }
@@ -39,7 +39,7 @@ TEST(DoublyStochasticDistance, sees_each_kind_of_fault) {
       auto call = make_doubly_stochastic_distance(form, random);
       (*call)["matrix"].set(matrix);
       ASSERT_EQ(call->run(context), MHC_OK) << mhc_last_error();
-      EXPECT_TRUE(is_near((*call)["distance"], {distance}, 0, 1e-7)) << mhc_cpu_tier_name(tier);
+      EXPECT_TRUE(is_near((*call)["distance"], {distance}, 0, 1e-7)) << tier_name(tier);
     }
 }
 

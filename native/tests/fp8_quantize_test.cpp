@@ -106,7 +106,7 @@ TEST(Fp8Quantize, a_nan_stays_one) {
     values[43] = NAN;
     (*call)["src"].set(values);
     ASSERT_EQ(call->run(context), MHC_OK) << mhc_last_error();
-    EXPECT_TRUE(std::isnan(call->values("dst")[43])) << mhc_cpu_tier_name(tier);
+    EXPECT_TRUE(std::isnan(call->values("dst")[43])) << tier_name(tier);
   }
 }
 

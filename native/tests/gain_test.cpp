@@ -31,7 +31,7 @@ TEST(Gain, agrees_with_the_oracle) {
           form.orientation = orientation;
           auto call = make_gain(form, random);
           ASSERT_EQ(call->run(context), MHC_OK) << mhc_last_error();
-          SCOPED_TRACE(std::string(mhc_cpu_tier_name(tier)) + " n=" + std::to_string(streams) + " L=" + std::to_string(layers));
+          SCOPED_TRACE(tier_name(tier) + " n=" + std::to_string(streams) + " L=" + std::to_string(layers));
           check(*call, form);
         }
   }

@@ -76,7 +76,7 @@ TEST(Recompute, is_the_boundaries_to_the_bit_in_every_form) {
         form.layers = layers;
         form.tokens = 21;
         form.types = kTypes[random.integer(0, 4)];
-        SCOPED_TRACE(std::string(mhc_cpu_tier_name(tier)) + ", " + variant.name + ", " + form.describe());
+        SCOPED_TRACE(tier_name(tier) + ", " + variant.name + ", " + form.describe());
         auto call = make_recompute(form, random);
         ASSERT_EQ(call->run(context), MHC_OK) << mhc_last_error();
         expect_boundaries(*call, form, random, context);

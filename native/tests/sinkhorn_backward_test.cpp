@@ -31,7 +31,7 @@ TEST(SinkhornBackward, agrees_with_the_oracle) {
               form.config.sinkhorn_eps_mode = eps_mode;
               form.config.sinkhorn_eps = eps;
               form.config.iterations = eps > 0.1f ? 3 : 20;
-              SCOPED_TRACE(std::string(mhc_cpu_tier_name(tier)) + " k=" + std::to_string(k) + " start " + std::to_string(start) +
+              SCOPED_TRACE(tier_name(tier) + " k=" + std::to_string(k) + " start " + std::to_string(start) +
                            " order " + std::to_string(order) + " eps mode " + std::to_string(eps_mode));
               auto call = make_sinkhorn_backward(form, random);
               ASSERT_EQ(call->run(context), MHC_OK) << mhc_last_error();
@@ -53,7 +53,7 @@ TEST(SinkhornBackward, takes_hard_logits) {
         form.streams = k;
         form.tokens = k > 16 ? 8 : 40;
         form.logits = 10;
-        SCOPED_TRACE(std::string(mhc_cpu_tier_name(tier)) + " preset " + std::to_string(p) + " k=" + std::to_string(k));
+        SCOPED_TRACE(tier_name(tier) + " preset " + std::to_string(p) + " k=" + std::to_string(k));
         auto call = make_sinkhorn_backward(form, random);
         ASSERT_EQ(call->run(context), MHC_OK) << mhc_last_error();
         check(*call, k, random);
@@ -70,7 +70,7 @@ TEST(SinkhornBackward, agrees_with_the_oracle_on_large_matrices) {
         form.config = preset(p, 4);
         form.streams = k;
         form.tokens = 1;
-        SCOPED_TRACE(std::string(mhc_cpu_tier_name(tier)) + " preset " + std::to_string(p) + " k=" + std::to_string(k));
+        SCOPED_TRACE(tier_name(tier) + " preset " + std::to_string(p) + " k=" + std::to_string(k));
         auto call = make_sinkhorn_backward(form, random);
         ASSERT_EQ(call->run(context), MHC_OK) << mhc_last_error();
         check(*call, k, random);

@@ -26,7 +26,7 @@ std::vector<mhc_config> conventions() {
 }
 
 std::string describe(const mhc_config& c, const Form& f, int32_t tier) {
-  return std::string(mhc_cpu_tier_name(tier)) + " k=" + std::to_string(f.streams) + " start " + std::to_string(c.sinkhorn_start) +
+  return tier_name(tier) + " k=" + std::to_string(f.streams) + " start " + std::to_string(c.sinkhorn_start) +
          " order " + std::to_string(c.sinkhorn_order) + " eps mode " + std::to_string(c.sinkhorn_eps_mode) + " eps " +
          std::to_string(c.sinkhorn_eps) + " deviation " + std::to_string(f.logits);
 }

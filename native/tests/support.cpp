@@ -222,17 +222,33 @@ bool full() {
   return wanted && std::strcmp(wanted, "1") == 0;
 }
 
+namespace {
+
+bool on_cuda() {
+  const char* device = std::getenv("MHC_TEST_DEVICE");
+  return device && std::strcmp(device, "cuda") == 0;
+}
+
+}  // namespace
+
 Context::Context(int32_t tier, int32_t threads) {
   mhc_context_options options = {};
   options.struct_size = sizeof options;
-  options.threads = threads;
-  options.cpu_tier = tier;
+  if (tier == kCuda || (tier == MHC_CPU_TIER_AUTO && on_cuda())) {
+    options.device = {MHC_DEVICE_CUDA, 0};
+  } else {
+    options.threads = threads;
+    options.cpu_tier = tier;
+  }
   if (mhc_context_create(&options, &context_) != MHC_OK) throw std::runtime_error(mhc_last_error());
 }
 
 Context::~Context() { mhc_context_destroy(context_); }
 
+std::string tier_name(int32_t tier) { return tier == kCuda ? "cuda" : mhc_cpu_tier_name(tier); }
+
 std::vector<int32_t> tiers() {
+  if (on_cuda()) return {kCuda};
   std::vector<int32_t> available;
   for (int32_t tier = MHC_CPU_TIER_PLAIN; tier < MHC_CPU_TIER_COUNTING; ++tier)
     if (mhc_cpu_tiers() >> tier & 1) available.push_back(tier);

@@ -142,8 +142,10 @@ class Context {
   mhc_context* context_ = nullptr;
 };
 
-// The vector tiers that this CPU can run, the counting one aside.
+// The vector tiers that this CPU can run, the counting one aside; or with MHC_TEST_DEVICE=cuda in the environment kCuda alone.
 std::vector<int32_t> tiers();
+inline constexpr int32_t kCuda = 1000;  // as a tier: the CUDA device
+std::string tier_name(int32_t tier);
 
 mhc_config preset(int32_t preset, int32_t streams);
 

@@ -7,6 +7,7 @@
 #include "core/config.h"
 #include "core/error.h"
 #include "core/memory.h"
+#include "core/plugin.h"
 #include "core/read_arguments.h"
 #include "cpu/tiers.h"
 
@@ -76,11 +77,12 @@ mhc_status mhc_context_create(const mhc_context_options* options, mhc_context** 
     chosen = *options;
   }
   if (chosen.device.device_type == 0) chosen.device = {MHC_DEVICE_CPU, 0};
-  if (chosen.device.device_type != MHC_DEVICE_CPU) {
-    return fail(MHC_UNSUPPORTED, "%s: options.device.device_type is %d; expected %d (CPU), this build has no other backend",
-                kName, chosen.device.device_type, MHC_DEVICE_CPU);
+  const bool cuda = chosen.device.device_type == MHC_DEVICE_CUDA;
+  if (!cuda && chosen.device.device_type != MHC_DEVICE_CPU) {
+    return fail(MHC_UNSUPPORTED, "%s: options.device.device_type is %d; expected %d (CPU) or %d (CUDA)", kName,
+                chosen.device.device_type, MHC_DEVICE_CPU, MHC_DEVICE_CUDA);
   }
-  if (chosen.device.device_id != 0) {
+  if (!cuda && chosen.device.device_id != 0) {
     return fail(MHC_INVALID_ARGUMENT, "%s: options.device.device_id is %d; expected 0, there is one CPU device", kName,
                 chosen.device.device_id);
   }
@@ -89,7 +91,7 @@ mhc_status mhc_context_create(const mhc_context_options* options, mhc_context** 
   }
   std::unique_ptr<mhc_context> made(new (std::nothrow) mhc_context{chosen.device, nullptr, {}});
   if (!made) return fail(MHC_OUT_OF_MEMORY, "%s: no memory for a context", kName);
-  mhc_status status = create_cpu_backend(chosen, &made->backend);
+  mhc_status status = cuda ? create_cuda_backend(chosen, &made->backend) : create_cpu_backend(chosen, &made->backend);
   if (status != MHC_OK) return status;
   count_live_bytes(sizeof(mhc_context));
   *context = made.release();
@@ -139,7 +141,12 @@ mhc_status mhc_context_get_traffic(mhc_context* context, mhc_traffic* traffic) {
   return context->backend->traffic(traffic);
 }
 
-int32_t mhc_device_count(int32_t device_type) { return device_type == MHC_DEVICE_CPU ? 1 : 0; }
+int32_t mhc_device_count(int32_t device_type) {
+  if (device_type == MHC_DEVICE_CPU) return 1;
+  if (device_type != MHC_DEVICE_CUDA) return 0;
+  const mhc::Plugin* plugin = mhc::cuda_plugin(nullptr);
+  return plugin ? plugin->device_count() : 0;
+}
 
 #define MHC_TEXT_(x) #x
 #define MHC_TEXT(x) MHC_TEXT_(x)

@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <cstring>
 
+#include "lanes/macros.h"
+
 namespace mhc {
 
 struct bf16 {
@@ -19,15 +21,15 @@ struct e4m3 {
 
 enum class DType : uint8_t { F32, F16, BF16, E4M3, E8M0, I32 };
 
-inline float float_of_bits(uint32_t bits) {
+MHC_HOST_DEVICE inline float float_of_bits(uint32_t bits) {
   float value;
-  std::memcpy(&value, &bits, sizeof value);
+  memcpy(&value, &bits, sizeof value);
   return value;
 }
 
-inline uint32_t bits_of_float(float value) {
+MHC_HOST_DEVICE inline uint32_t bits_of_float(float value) {
   uint32_t bits;
-  std::memcpy(&bits, &value, sizeof bits);
+  memcpy(&bits, &value, sizeof bits);
   return bits;
 }
 
@@ -72,7 +74,7 @@ inline void from_float(float value, f16& out) {
   }
 }
 
-inline float to_float(e4m3 value) {
+MHC_HOST_DEVICE inline float to_float(e4m3 value) {
   uint32_t sign = uint32_t{value.bits & 0x80u} << 24, magnitude = value.bits & 0x7fu;
   if (magnitude == 0x7f) return float_of_bits(0x7fc00000u);
   if (magnitude >= 8) return float_of_bits(sign | ((magnitude << 20) + (120u << 23)));
@@ -80,18 +82,24 @@ inline float to_float(e4m3 value) {
   return sign ? -subnormal : subnormal;
 }
 
+// A scale's exponent; 0xff is NaN.
+MHC_HOST_DEVICE inline float e8m0_to_float(uint8_t exponent) {
+  if (exponent == 0xff) return float_of_bits(0x7fc00000u);
+  return float_of_bits(exponent == 0 ? 0x00400000u : uint32_t{exponent} << 23);
+}
+
 // a / b in one rounding, for a magnitude of at most 448; infinity and NaN become NaN, 0x7f.
-inline e4m3 e4m3_of_quotient(float a, float b) {
+MHC_HOST_DEVICE inline e4m3 e4m3_of_quotient(float a, float b) {
   // 53 bits hold the quotient apart from every midpoint of E4M3 (5 bits), whose product with b has 29.
   double quotient = static_cast<double>(a) / static_cast<double>(b);
   uint64_t bits;
-  std::memcpy(&bits, &quotient, sizeof bits);
+  memcpy(&bits, &quotient, sizeof bits);
   uint64_t magnitude = bits & ~(uint64_t{1} << 63);
   if (magnitude >= uint64_t{0x7ff} << 52) return {0x7f};
   uint8_t sign = static_cast<uint8_t>(bits >> 56 & 0x80);
   if (magnitude < uint64_t{1023 - 6} << 52) {  // below 2^-6 the result is subnormal: adding 2^43 rounds at 2^-9
     double shifted = (quotient < 0 ? -quotient : quotient) + 0x1p43;
-    std::memcpy(&bits, &shifted, sizeof bits);
+    memcpy(&bits, &shifted, sizeof bits);
     return {static_cast<uint8_t>(sign | (bits & 0xf))};
   }
   uint64_t rounded = magnitude + ((uint64_t{1} << 48) - 1) + (magnitude >> 49 & 1);

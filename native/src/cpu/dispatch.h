@@ -9,6 +9,7 @@
 #include "cpu/pool.h"
 #include "cpu/tiers.h"
 #include "cpu/vec.h"
+#include "lanes/repeat.h"
 
 namespace mhc::cpu::MHC_TIER {
 
@@ -33,11 +34,6 @@ void with_row_type(DType type, const Body& body) {
   if (type == DType::F16) return body(Tag<f16>{});
   return body(Tag<float>{});
 }
-
-// Number of streams: known while compiling for 4, which every published model has; kAnyStreams otherwise.
-constexpr int kAnyStreams = 0, kMaxStreams = 16;
-template <int N>
-using Streams = std::integral_constant<int, N>;
 
 template <class Body>
 void with_streams(int streams, const Body& body) {

@@ -12,7 +12,7 @@
 #include "cpu/post.h"
 #include "cpu/pre.h"
 #include "cpu/project.h"
-#include "cpu/rms.h"
+#include "lanes/rms.h"
 #include "cpu/rmsnorm.h"
 
 namespace mhc::cpu::MHC_TIER {
@@ -60,7 +60,7 @@ struct PassScratch {
     rows = {reinterpret_cast<X*>(take(b * n * static_cast<size_t>(pitch) * sizeof(X))), s.streams, s.width, pitch};
     sums = reinterpret_cast<F*>(take(b * m * sizeof(F)));
     lanes = reinterpret_cast<F*>(take(lanes_of(s) * sizeof(F)));
-    activation = reinterpret_cast<F*>(take(activate_scratch(config) * sizeof(F)));
+    activation = reinterpret_cast<F*>(take(activate_vectors(config) * sizeof(F)));
     mix = reinterpret_cast<float*>(take(b * m * sizeof(float)));
     inv_rms = reinterpret_cast<float*>(take(b * sizeof(float)));
     pre = reinterpret_cast<float*>(take(b * n * sizeof(float)));

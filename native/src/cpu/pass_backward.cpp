@@ -5,8 +5,8 @@
 #include "cpu/post_backward.h"
 #include "cpu/pre.h"
 #include "cpu/product_backward.h"
-#include "cpu/rms.h"
 #include "cpu/slabs.h"
+#include "lanes/rms.h"
 
 namespace mhc::cpu::MHC_TIER {
 namespace {
@@ -144,7 +144,7 @@ struct Scratch {
     dh = pieces.take<float>(b * kChunk);
     lanes = pieces.take<F>(3 * m + 4 * n + 2 * n * n + 3);
     activation = pieces.take<F>(
-        static_cast<int64_t>(std::max(activate_scratch(p.config), activate_backward_scratch(p.config))));
+        static_cast<int64_t>(std::max(activate_vectors(p.config), activate_backward_vectors(p.config))));
     sums = pieces.take<F>(m + 3);
     return pieces.used();
   }

@@ -3,7 +3,7 @@
 #pragma once
 
 #include "cpu/dispatch.h"
-#include "cpu/rms.h"
+#include "lanes/rms.h"
 
 namespace mhc::cpu::MHC_TIER {
 

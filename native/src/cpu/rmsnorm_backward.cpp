@@ -2,7 +2,7 @@
 // With g = weight * d_y, u = x / r and k = mean(g * u):  d_x = (g - u * k) / r,  d_weight = sum over tokens of d_y * u.
 #include "core/arguments.h"
 #include "cpu/kernels.h"
-#include "cpu/rms.h"
+#include "lanes/rms.h"
 #include "cpu/slabs.h"
 
 namespace mhc::cpu::MHC_TIER {

@@ -7,7 +7,7 @@ namespace {
 
 size_t lane_vectors(const SinkhornProblem& p) {
   int n = static_cast<int>(p.size);
-  return lane_entries(n) + sinkhorn_lanes_scratch(p.config, n);
+  return lane_entries(n) + sinkhorn_vectors(n);
 }
 
 void in_lanes(const SinkhornProblem& p, const Job& job) {

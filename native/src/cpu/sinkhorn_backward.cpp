@@ -7,7 +7,7 @@ namespace {
 
 size_t lane_vectors(const SinkhornBackwardProblem& p) {
   int n = static_cast<int>(p.size);
-  return 2 * lane_entries(n) + sinkhorn_lanes_backward_scratch(p.config, n);
+  return 2 * lane_entries(n) + sinkhorn_backward_vectors(p.config, n);
 }
 
 void in_lanes(const SinkhornBackwardProblem& p, const Job& job) {

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+// Declares every operation of the CUDA backend. <operation>.cu defines
+//   size_t <operation>_space(problem, device)   the bytes of workspace it wants
+//   void <operation>(problem, job)              which puts its kernels on the job's stream
+#pragma once
+
+#include "core/operations.h"
+#include "cuda/launch.h"
+
+namespace mhc::cuda {
+
+constexpr int kCounters = 4096;
+
+// What an operation runs with.
+struct Job {
+  void* stream;
+  const DeviceProperties& device;
+  char* workspace;     // 256-byte aligned, at least what its space function asked for
+  uint32_t* counters;  // kCounters, zero; an operation leaves them zero
+  const char* error = nullptr;    // of the first launch that failed; the others do nothing
+  const char* refused = nullptr;  // what this backend does not do of the operation
+
+  void refuse(const char* what) { refused = what; }
+
+  template <class... P>
+  void launch(const Grid& grid, void (*kernel)(P...), std::type_identity_t<P>... arguments) {
+    if (!error) error = cuda::launch<P...>(stream, grid, kernel, arguments...);
+  }
+};
+
+struct Kernel {
+  size_t (*space)(const void* problem, const DeviceProperties& device);
+  void (*run)(const void* problem, Job& job);
+};
+
+// What there is so far of MHC_OPERATIONS.
+#define MHC_CUDA_OPERATIONS(X)                   \
+  X(coefficients, COEFFICIENTS, Coefficients)    \
+  X(sinkhorn, SINKHORN, Sinkhorn)                \
+  X(sinkhorn_backward, SINKHORN_BACKWARD, SinkhornBackward) \
+  X(pre, PRE, Pre)                               \
+  X(post, POST, Post)                            \
+  X(boundary, BOUNDARY, Boundary)                \
+  X(expand, EXPAND, Expand)                      \
+  X(expand_backward, EXPAND_BACKWARD, ExpandBackward) \
+  X(rmsnorm, RMSNORM, Rmsnorm)                   \
+  X(fp8_quantize, FP8_QUANTIZE, Fp8Quantize)     \
+  X(fp8_dequantize, FP8_DEQUANTIZE, Fp8Dequantize)
+
+#define MHC_DECLARE(name, NAME, Type)                                                \
+  size_t name##_space(const Type##Problem& problem, const DeviceProperties& device); \
+  void name(const Type##Problem& problem, Job& job);
+MHC_CUDA_OPERATIONS(MHC_DECLARE)
+#undef MHC_DECLARE
+
+// Hands out 256-byte aligned pieces of a workspace; with base nullptr it only counts.
+class Pieces {
+ public:
+  explicit Pieces(char* base) : base_(base) {}
+  template <class T>
+  T* take(int64_t count) {
+    T* piece = base_ ? reinterpret_cast<T*>(base_ + used_) : nullptr;
+    used_ += (static_cast<size_t>(count) * sizeof(T) + 255) / 256 * 256;
+    return piece;
+  }
+  size_t used() const { return used_; }
+
+ private:
+  char* base_;
+  size_t used_ = 0;
+};
+
+}  // namespace mhc::cuda
