@@ -22,7 +22,7 @@ struct Array {
   MHC_FN T* at(int64_t i = 0, int64_t j = 0, int64_t k = 0) const {
     return data + i * stride[0] + j * stride[1] + k * stride[2];
   }
-  MHC_FN explicit operator bool() const { return data != nullptr; }
+  MHC_HOST_DEVICE explicit operator bool() const { return data != nullptr; }
 };
 
 // Whether all rows of a tensor begin at 16 bytes. Its last dimension is contiguous.

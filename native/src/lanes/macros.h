@@ -9,7 +9,12 @@
 #define MHC_TABLE __constant__ constexpr
 #else
 #define MHC_HOST_DEVICE
+#if defined(__SANITIZE_ADDRESS__)  // written out, and checked at each access, they take GCC minutes
+#define MHC_FN inline
+#define MHC_INLINE
+#else
 #define MHC_FN __attribute__((always_inline)) inline
 #define MHC_INLINE __attribute__((always_inline))
+#endif
 #define MHC_TABLE constexpr
 #endif
