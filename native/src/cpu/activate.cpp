@@ -6,6 +6,12 @@
 
 namespace mhc::cpu::MHC_TIER {
 
+// Compiled in sinkhorn_lanes.cpp.
+extern template void sinkhorn_lanes_of<4>(const mhc_config&, int, F*, F*);
+extern template void sinkhorn_lanes_of<kAnyStreams>(const mhc_config&, int, F*, F*);
+extern template void sinkhorn_lanes_backward_of<4>(const mhc_config&, int, const F*, F*, F*);
+extern template void sinkhorn_lanes_backward_of<kAnyStreams>(const mhc_config&, int, const F*, F*, F*);
+
 size_t activate_vectors(const mhc_config& config) { return activate_scratch(config); }
 size_t activate_backward_vectors(const mhc_config& config) { return activate_backward_scratch(config); }
 

@@ -6,6 +6,11 @@
 
 namespace mhc::cpu::MHC_TIER {
 
+template void sinkhorn_lanes_of<4>(const mhc_config&, int, F*, F*);
+template void sinkhorn_lanes_of<kAnyStreams>(const mhc_config&, int, F*, F*);
+template void sinkhorn_lanes_backward_of<4>(const mhc_config&, int, const F*, F*, F*);
+template void sinkhorn_lanes_backward_of<kAnyStreams>(const mhc_config&, int, const F*, F*, F*);
+
 size_t sinkhorn_vectors(int n) { return sinkhorn_lanes_scratch(n); }
 size_t sinkhorn_backward_vectors(const mhc_config& config, int n) { return sinkhorn_lanes_backward_scratch(config, n); }
 

@@ -151,10 +151,10 @@ class Stream {
     Loaded now;
     if (count > 0) now = load(0);
     for (int k = 0; k < count; ++k) {
-      Next next;
-      enter(k, now, next);
+      float squares[2];
+      enter(k, now, squares);
       if (k + 1 < count) now = load(k + 1);
-      product(k, next);
+      product(k, squares);
       if (!a_.h) continue;
       if (k >= a_.lag) layer_input(k - a_.lag);
       if (a_.norm && k > a_.lag) finish(k - a_.lag - 1);
@@ -174,10 +174,6 @@ class Stream {
     Piece<X> x[2][kStreams];
     Piece<H> f[2];
   };
-  struct Next {
-    Piece<X> x[2][kStreams];
-    float squares[2];
-  };
 
   MHC_FN int64_t token(int k, int r) const { return (int64_t{k} * a_.groups + group_) * kTile + token_ + 8 * r; }
   MHC_FN int64_t left(int64_t token) const { return token < a_.tokens ? a_.width - channel_ : 0; }
@@ -195,17 +191,17 @@ class Stream {
   }
 
   // x_next of a tile: rounded, stored, kept, squared.
-  MHC_FN void enter(int k, const Loaded& in, Next& next) {
-    Bits16* kept = s_.kept + k % a_.kept * 2 * kStreams * Piece<X>::kWords * kStreamThreads + thread_index();
+  MHC_FN void enter(int k, const Loaded& in, float (&squares)[2]) {
+    Bits16* kept = kept_of(k);
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
       const int64_t t = token(k, r), rest = left(t);
       PostMix<kStreams> mix;
       if (a_.post && rest > 0) mix.load(a_.post_mix, a_.res_mix, a_.in_out, t, kStreams);
-      next.squares[r] = 0.0f;
+      squares[r] = 0.0f;
 #pragma unroll
       for (int o = 0; o < kStreams; ++o) {
-        Piece<X>& piece = next.x[r][o];
+        Piece<X> piece;
         if (a_.post && rest > 0) {
           float out[kPiece];
 #pragma unroll
@@ -219,11 +215,25 @@ class Stream {
           piece = in.x[r][o];
         }
 #pragma unroll
-        for (int e = 0; e < kPiece; ++e) next.squares[r] = fmaf(piece[e], piece[e], next.squares[r]);
-#pragma unroll
-        for (int w = 0; w < Piece<X>::kWords; ++w) kept[((r * kStreams + o) * Piece<X>::kWords + w) * kStreamThreads] = piece.bits[w];
+        for (int e = 0; e < kPiece; ++e) squares[r] = fmaf(piece[e], piece[e], squares[r]);
+        put(kept, r * kStreams + o, piece);
       }
     }
+  }
+
+  // A thread's pieces in shared memory, a word of each thread after the other.
+  MHC_FN Bits16* kept_of(int k) const { return s_.kept + k % a_.kept * 2 * kStreams * Piece<X>::kWords * kStreamThreads + thread_index(); }
+  template <class T>
+  static MHC_FN void put(Bits16* at, int index, const Piece<T>& piece) {
+#pragma unroll
+    for (int w = 0; w < Piece<T>::kWords; ++w) at[(index * Piece<T>::kWords + w) * kStreamThreads] = piece.bits[w];
+  }
+  template <class T>
+  static MHC_FN Piece<T> get(const Bits16* at, int index) {
+    Piece<T> piece;
+#pragma unroll
+    for (int w = 0; w < Piece<T>::kWords; ++w) piece.bits[w] = at[(index * Piece<T>::kWords + w) * kStreamThreads];
+    return piece;
   }
 
   // Zeros behind count elements: where the projection ends too, but 0 times an infinite remainder is not 0.
@@ -237,12 +247,14 @@ class Stream {
   }
 
   // The unit's sums of the tile, to memory.
-  MHC_FN void product(int k, const Next& next) {
+  MHC_FN void product(int k, const float (&own_squares)[2]) {
     float high[3][4] = {}, low[3][4] = {};
     const int lane = thread_index() % 32;
     const float* weights = s_.projection + lane / 4 * kProjectionPitch + warp_ * 32 + lane % 4 * kPiece;
-#pragma unroll
+    const Bits16* kept = kept_of(k);
+#pragma unroll 1
     for (int i = 0; i < kStreams; ++i) {
+      const Piece<X> top = get<X>(kept, i), bottom = get<X>(kept, kStreams + i);
 #pragma unroll
       for (int j = 0; j < 3; ++j) {
         float weight[kPiece];
@@ -254,7 +266,7 @@ class Stream {
         }
 #pragma unroll
         for (int q = 0; q < kPiece; q += 2) {
-          const float a[4] = {next.x[0][i][q], next.x[1][i][q], next.x[0][i][q + 1], next.x[1][i][q + 1]};
+          const float a[4] = {top[q], bottom[q], top[q + 1], bottom[q + 1]};
           const float b_high[2] = {high_part(weight[q]), high_part(weight[q + 1])};
           const float b_low[2] = {weight[q] - b_high[0], weight[q + 1] - b_high[1]};
           if constexpr (sizeof(X) == 4) {
@@ -280,7 +292,7 @@ class Stream {
     }
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
-      float squares = over_lanes(next.squares[r]);
+      float squares = over_lanes(own_squares[r]);
       if (lane % 4 == 0) part[(token_ + 8 * r) * kPartPitch + kOutputs] = squares;
     }
     if (k >= a_.slots) Counters::wait(counters_.ready + k % a_.slots, k - a_.slots, a_.slots, 1);
@@ -316,7 +328,7 @@ class Stream {
   MHC_FN void layer_input(int k) {
     const bool from_next = !a_.shifted;
     if (from_next) Counters::wait(counters_.ready + k % a_.slots, k, a_.slots, 1);
-    const Bits16* kept = s_.kept + k % a_.kept * 2 * kStreams * Piece<X>::kWords * kStreamThreads + thread_index();
+    const Bits16* kept = kept_of(k);
     Piece<H> rounded[2];
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
@@ -326,8 +338,7 @@ class Stream {
 #pragma unroll
       for (int i = 0; i < kStreams; ++i) {
         pre[i] = t >= a_.tokens ? 0.0f : from_next ? load_fresh(a_.pre_out.at(t, i)) : load1(a_.shifted_pre_mix.at(t, i));
-#pragma unroll
-        for (int w = 0; w < Piece<X>::kWords; ++w) in[i].bits[w] = kept[((r * kStreams + i) * Piece<X>::kWords + w) * kStreamThreads];
+        in[i] = get<X>(kept, r * kStreams + i);
       }
 #pragma unroll
       for (int e = 0; e < kPiece; ++e) {
@@ -351,8 +362,7 @@ class Stream {
       for (int e = 0; e < kPiece; ++e) squares = fmaf(rounded[r][e], rounded[r][e], squares);
       squares = over_lanes(squares);
       if (thread_index() % 4 == 0) s_.row[warp_ * kTile + token_ + 8 * r] = squares;
-#pragma unroll
-      for (int w = 0; w < Piece<H>::kWords; ++w) at[(r * Piece<H>::kWords + w) * kStreamThreads] = rounded[r].bits[w];
+      put(at, r, rounded[r]);
     }
     sync_threads(kStreamBarrier, kStreamThreads);
     if (thread_index() < kTile) {
@@ -377,10 +387,8 @@ class Stream {
       float sum = load_fresh(squares);
       for (int u = 1; u < a_.units; ++u) sum += load_fresh(squares + u * kTile);
       const float inv_rms = inv_rms_of(sum, a_.width, MHC_RMS_EPS_INSIDE, a_.norm_eps);
-      Piece<H> h;
+      const Piece<H> h = get<H>(at, r);
       float out[kPiece];
-#pragma unroll
-      for (int w = 0; w < Piece<H>::kWords; ++w) h.bits[w] = at[(r * Piece<H>::kWords + w) * kStreamThreads];
 #pragma unroll
       for (int e = 0; e < kPiece; ++e) out[e] = e < rest ? h[e] * inv_rms * load1(a_.norm_weight.at() + channel_ + e) : 0.0f;
       rounded[r].set(out);
@@ -479,8 +487,8 @@ MHC_FN void leave(const Arguments& a) {
 }
 
 template <class X, class H>
-MHC_KERNEL(kBlockThreads) pass_kernel(const Arguments a, const Array<const X> x, const Array<const H> f, const Array<X> x_next,
-                                      const Array<H> h, const Array<H> y) {
+MHC_KERNEL(kBlockThreads) pass_kernel(MHC_CONSTANT Arguments a, MHC_CONSTANT Array<const X> x, MHC_CONSTANT Array<const H> f,
+                                      MHC_CONSTANT Array<X> x_next, MHC_CONSTANT Array<H> h, MHC_CONSTANT Array<H> y) {
   const Shared s = Shared::lay_out<X, H>(shared_memory(), a.kept);
   bring_projection(a, static_cast<int>(block_index() % a.units), s);
   if (thread_index() < kStreamThreads) {

@@ -133,7 +133,7 @@ MHC_FN void unconstrained_backward(const Affine& a, Part part, int first, int co
 
 // MHC_MODE_MHC, dynamic or static.
 template <int N>
-MHC_FN void manifold(const Affine& a, F* pre, F* post, F* res, F* scratch) {
+MHC_LARGE_FN void manifold(const Affine& a, F* pre, F* post, F* res, F* scratch) {
   const int n = N == kAnyStreams ? a.config.streams : N;
   const F pre_eps = set(a.config.pre_eps), multiplier = set(a.config.post_multiplier);
   repeat<N>(n, [&](auto i) MHC_INLINE {
@@ -146,7 +146,7 @@ MHC_FN void manifold(const Affine& a, F* pre, F* post, F* res, F* scratch) {
 
 // The others.
 template <int N>
-MHC_FN void other_modes(const Affine& a, F* pre, F* post, F* res, F* scratch) {
+MHC_LARGE_FN void other_modes(const Affine& a, F* pre, F* post, F* res, F* scratch) {
   const int n = N == kAnyStreams ? a.config.streams : N;
   if (a.config.mode == MHC_MODE_RESIDUAL) return residual<N>(n, pre, post, res);
   if (a.config.mode == MHC_MODE_HC) {
@@ -183,7 +183,7 @@ MHC_HOST_DEVICE inline size_t activate_backward_scratch(const mhc_config& config
 // mix[m], pre[n], post[n], res[n*n] (as stored). scale[3] and bias[m] as in mhc_parameters. With config.is_static mix is
 // not read, in MHC_MODE_RESIDUAL neither are scale and bias.
 template <int N>
-MHC_FN void activate_of(const mhc_config& config, const float* scale, const float* bias, const F* mix, F* pre, F* post,
+MHC_LARGE_FN void activate_of(const mhc_config& config, const float* scale, const float* bias, const F* mix, F* pre, F* post,
                         F* res, F* scratch) {
   const activation::Affine affine{config, scale, bias, mix};
   if (config.mode == MHC_MODE_MHC) return activation::manifold<N>(affine, pre, post, res, scratch);
@@ -193,7 +193,7 @@ MHC_FN void activate_of(const mhc_config& config, const float* scale, const floa
 // d_pre[n], d_post[n], d_res[n*n] -> d_logit[m] (the gradient of bias, a token a lane), d_mix[m] and d_scale[3] (lane by
 // lane; neither is written when config.is_static). Nothing is written in MHC_MODE_RESIDUAL.
 template <int N>
-MHC_FN void activate_backward_of(const mhc_config& config, const float* scale, const float* bias, const F* mix,
+MHC_LARGE_FN void activate_backward_of(const mhc_config& config, const float* scale, const float* bias, const F* mix,
                                  const F* d_pre, const F* d_post, const F* d_res, F* d_logit, F* d_mix, F* d_scale,
                                  F* scratch) {
   using namespace activation;

@@ -211,7 +211,7 @@ MHC_FN void start(const Plan& plan, Size<N> size, F* k, F* u, F* v, F* kept) {
 }
 
 template <int N, int EpsMode>
-MHC_FN void forward(const Plan& plan, F* matrix, F* scratch) {
+MHC_LARGE_FN void forward(const Plan& plan, F* matrix, F* scratch) {
   const Size<N> size{plan.n};
   const int n = size.n();
   const F eps = set(plan.eps);
@@ -278,7 +278,7 @@ MHC_FN void back(Size<N> size, const F* k, const F* u_before, const Step& step, 
 
 // d, in the caller's order, from the gradient of the starting matrix's logarithm to that of the logits. work[n*n].
 template <int N>
-MHC_FN void start_backward(const Plan& plan, Size<N> size, const F* logits, F* d, F* work) {
+MHC_LARGE_FN void start_backward(const Plan& plan, Size<N> size, const F* logits, F* d, F* work) {
   const int n = size.n();
   if (plan.start == MHC_SINKHORN_EXP) return;
   if (plan.start == MHC_SINKHORN_SOFTMAX_PLUS_EPS) {
@@ -304,7 +304,7 @@ MHC_FN void start_backward(const Plan& plan, Size<N> size, const F* logits, F* d
 }
 
 template <int N, int EpsMode>
-MHC_FN void backward(const Plan& plan, const F* logits, F* d_matrix, F* scratch) {
+MHC_LARGE_FN void backward(const Plan& plan, const F* logits, F* d_matrix, F* scratch) {
   const Size<N> size{plan.n};
   const int n = size.n(), entries = size.entries(), runs = plan.runs();
   const F eps = set(plan.eps), one = set(1.0f);
@@ -385,7 +385,7 @@ MHC_HOST_DEVICE inline size_t sinkhorn_lanes_backward_scratch(const mhc_config& 
 
 // matrix[n*n]: the logits, row by row, become the result. N is n, or kAnyStreams.
 template <int N>
-MHC_FN void sinkhorn_lanes_of(const mhc_config& config, int n, F* matrix, F* scratch) {
+MHC_LARGE_FN void sinkhorn_lanes_of(const mhc_config& config, int n, F* matrix, F* scratch) {
   const alternation::Plan plan(config, n);
   if (plan.eps_mode == MHC_EPS_NONE) return alternation::forward<N, MHC_EPS_NONE>(plan, matrix, scratch);
   if (plan.eps_mode == MHC_EPS_ADD) return alternation::forward<N, MHC_EPS_ADD>(plan, matrix, scratch);
@@ -394,7 +394,7 @@ MHC_FN void sinkhorn_lanes_of(const mhc_config& config, int n, F* matrix, F* scr
 
 // d_matrix[n*n]: the gradient of the result becomes that of the logits.
 template <int N>
-MHC_FN void sinkhorn_lanes_backward_of(const mhc_config& config, int n, const F* logits, F* d_matrix, F* scratch) {
+MHC_LARGE_FN void sinkhorn_lanes_backward_of(const mhc_config& config, int n, const F* logits, F* d_matrix, F* scratch) {
   const alternation::Plan plan(config, n);
   if (plan.eps_mode == MHC_EPS_NONE) return alternation::backward<N, MHC_EPS_NONE>(plan, logits, d_matrix, scratch);
   if (plan.eps_mode == MHC_EPS_ADD) return alternation::backward<N, MHC_EPS_ADD>(plan, logits, d_matrix, scratch);
