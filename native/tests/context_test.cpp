@@ -116,7 +116,6 @@ TEST(Context, refuses_bad_options_and_leaves_the_result_alone) {
   };
   const Row rows[] = {
       {"size", [](auto& o) { o.struct_size = 8; }, MHC_INVALID_ARGUMENT, {"options.struct_size", "8", std::to_string(sizeof(mhc_context_options))}},
-      {"CUDA", [](auto& o) { o.device.device_type = MHC_DEVICE_CUDA; }, MHC_UNSUPPORTED, {"device_type", "2"}},
       {"no device", [](auto& o) { o.device.device_type = 99; }, MHC_UNSUPPORTED, {"device_type", "99"}},
       {"second CPU", [](auto& o) { o.device = {MHC_DEVICE_CPU, 1}; }, MHC_INVALID_ARGUMENT, {"device_id", "1", "0"}},
       {"threads < 0", [](auto& o) { o.threads = -2; }, MHC_INVALID_ARGUMENT, {"options.threads", "-2", "1024"}},

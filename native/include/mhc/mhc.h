@@ -165,7 +165,10 @@ typedef struct mhc_traffic {
   uint64_t scratch_bytes; /* workspace of one thread, parameter gradients aside */
 } mhc_traffic;
 
-/* options may be NULL. */
+/* options may be NULL. A CUDA device needs libmhc_cuda.so, which is looked for where MHC_CUDA_LIBRARY in the environment
+ * points to, else beside this library, else by the system's loader: MHC_LIBRARY_NOT_FOUND lists the places. A CUDA context
+ * computes on the stream of each call, and its workspace serves one stream at a time; streams that run at once want a
+ * context each. What the CUDA backend does not have yet returns MHC_UNSUPPORTED. */
 MHC_API mhc_status mhc_context_create(const mhc_context_options* options, mhc_context** context);
 /* NULL does nothing. No call may be running in the context. */
 MHC_API mhc_status mhc_context_destroy(mhc_context* context);

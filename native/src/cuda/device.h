@@ -4,6 +4,7 @@
 // count what is moved.
 //
 //   MHC_KERNEL(threads)                  in front of a kernel with at most that many threads in a block
+//   MHC_APART                            in front of a function whose registers are not to add to its caller's
 //   MHC_CONSTANT T argument              of a kernel, read where it is
 //   thread_index() block_threads() block_index() block_count() shared_memory()
 //   sync_block() sync_threads(id, count) sync_warp()     sync_threads: count threads that name the same id, 1 to 15

@@ -5,6 +5,7 @@
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 
+#define MHC_APART __device__ __noinline__
 #define MHC_CONSTANT const __grid_constant__
 #define MHC_KERNEL(threads) __global__ void __launch_bounds__(threads)
 

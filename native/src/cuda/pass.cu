@@ -437,7 +437,7 @@ class Stream {
 };
 
 // Tiles unit, unit + units ... of the group: their units' sums to coefficients.
-MHC_FN void coefficients_of_group(const Arguments& a, const Shared& s) {
+MHC_APART void coefficients_of_group(const Arguments& a, const Shared s) {
   const int unit = static_cast<int>(block_index() % a.units), group = static_cast<int>(block_index() / a.units);
   const int thread = thread_index() - kStreamThreads;
   const Counters counters(a.counters, group);
@@ -454,16 +454,16 @@ MHC_FN void coefficients_of_group(const Arguments& a, const Shared& s) {
     sync_threads(kCoefficientBarrier, kCoefficientThreads);
     const int64_t token = (int64_t{k} * a.groups + group) * kTile + thread;
     if (thread < kTile && token < a.tokens) {
-      const float* values = s.mix + thread * kPartPitch;
+      float* values = s.mix + thread * kPartPitch;
       const float inv_rms = inv_rms_of(values[kOutputs], kStreams * a.width, a.config.rms_eps_mode, a.config.rms_eps);
-      F mix[kOutputs], pre[kStreams], post[kStreams], res[kStreams * kStreams];
-#pragma unroll
+      F pre[kStreams], post[kStreams], res[kStreams * kStreams];
+#pragma unroll 1
       for (int o = 0; o < kOutputs; ++o) {
-        mix[o] = set(values[o] * inv_rms);
-        if (a.mix_out) store1(a.mix_out.at(token, o), mix[o].v);
+        values[o] = values[o] * inv_rms;
+        if (a.mix_out) store1(a.mix_out.at(token, o), values[o]);
       }
       if (a.inv_rms_out) store1(a.inv_rms_out.at(token), inv_rms);
-      activation::manifold<kStreams>({a.config, a.scale.at(), a.bias.at(), mix}, pre, post, res, nullptr);
+      activation::manifold<kStreams>({a.config, a.scale.at(), a.bias.at(), reinterpret_cast<const F*>(values)}, pre, post, res, nullptr);
 #pragma unroll
       for (int i = 0; i < kStreams; ++i) {
         store1(a.pre_out.at(token, i), pre[i].v);

@@ -8,6 +8,7 @@
 #include "cpu/counter.h"
 #include "executor/executor.h"
 
+#define MHC_APART inline
 #define MHC_CONSTANT const
 #define MHC_KERNEL(threads) static void
 
