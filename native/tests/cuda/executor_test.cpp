@@ -27,7 +27,7 @@ void sum_kernel(const std::vector<float>& in, std::vector<float>& out, bool barr
   if (barriers) sync_block();
   for (int half = kThreads / 2; half > 0; half /= 2) {
     if (t < half) parts[t] += parts[t + half];
-    barriers ? sync_block() : pause();
+    barriers ? sync_block() : mhc::cuda::pause();
   }
   if (t == 0) out[static_cast<size_t>(block_index())] = parts[0];
 }
@@ -140,7 +140,7 @@ TEST(Executor, blocks_meet_through_counters) {
       if (thread_index() == 0) {
         store1(&given[b], static_cast<float>(b + 1));
         add_release(&arrived, 1);
-        while (load_acquire(&arrived) < 6) pause();
+        while (load_acquire(&arrived) < 6) mhc::cuda::pause();
         for (const float& value : given) sums[b] += load_fresh(&value);
       }
     });
