@@ -141,7 +141,7 @@ public final class Page {
   }
 
   private static boolean isLabelled(Measurement m) {
-    return m.name().matches("boundary\\.(forward|backward)|(pre|post|sinkhorn|coefficients)\\.forward|sinkhorn.backward");
+    return m.name().matches("boundary\\.(forward|backward)|(pre|post|sinkhorn)\\.forward|sinkhorn.backward");
   }
 
   private String fractions(List<Measurement> shown) {
@@ -166,7 +166,7 @@ public final class Page {
   private void scaling() {
     var plots = new ArrayList<String>();
     curve("tokens", "T, tokens", "µs a token", m -> Double.parseDouble(m.parameter("tokens")), 1e6, true, plots);
-    curve("width", "C, channels of a stream", "ns a channel", m -> (double) size(m) * Integer.parseInt(m.parameter("width")),
+    curve("width", "C, channels of a stream", "ns a channel of a token", m -> (double) size(m) * Integer.parseInt(m.parameter("width")),
         1e9, false, plots);
     curve("streams", "n, streams", "µs a token", m -> (double) size(m), 1e6, false, plots);
     curve("threads", "threads", "ms", m -> 1.0, 1e3, false, plots);
