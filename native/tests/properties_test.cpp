@@ -180,6 +180,30 @@ TEST_P(Properties, a_token_does_not_depend_on_its_batch) {
   }
 }
 
+// Large batches may have their parameters laid out anew first. Wide enough for more than one chunk of channels.
+TEST(LargeBatch, gives_a_token_the_bits_of_a_small_one) {
+  Random random;
+  const std::vector<int64_t> which = {0, 299, 17};
+  for (int32_t tier : tiers()) {
+    Context context(tier, 2);
+    for (int64_t width : {32, 2085})
+      for (const Maker& make : {Maker(make_boundary), Maker(make_recompute)}) {
+        Form form;
+        form.types = {kBf16, kBf16};
+        form.width = width;
+        form.tokens = 300;
+        auto whole = make(form, random);
+        SCOPED_TRACE(std::string(whole->function()) + ", " + mhc_cpu_tier_name(tier) + ", C=" + std::to_string(width));
+        ASSERT_RUNS(*whole, context);
+        form.tokens = (int64_t)which.size();
+        auto part = make(form, random);
+        copy_inputs(*whole, *part, which);
+        ASSERT_RUNS(*part, context);
+        expect_tokens(*whole, *part, which);
+      }
+  }
+}
+
 TEST_P(Properties, no_tokens_is_no_work) {
   for (int32_t tier : tiers()) {
     SCOPED_TRACE(mhc_cpu_tier_name(tier));

@@ -17,8 +17,7 @@ mhc_config no_activation(const HeadProblem& p) {
 }
 
 template <class X, class H, int N>
-void weighted_block(const HeadProblem& p, const HeadAffine& affine, PassScratch<X>& s, int64_t first, int64_t last,
-                    int64_t next_last) {
+void weighted_block(const HeadProblem& p, const HeadAffine& affine, PassScratch<X>& s, int64_t first, int64_t last) {
   const int64_t tokens = last - first;
   const int n = p.sizes.streams;
   const Entry entry{p.x, {}, {}, {}, MHC_OUT_IN, {}, false};
@@ -26,8 +25,7 @@ void weighted_block(const HeadProblem& p, const HeadAffine& affine, PassScratch<
     float squares = enter<X, H, N>(entry, first + t, first + t, s.rows, t);
     s.inv_rms[t] = inv_rms_of(squares, n * p.sizes.width, p.config.rms_eps_mode, p.config.rms_eps);
   }
-  Prefetch next(entry.x, entry.f, last, next_last);
-  make_mix(s, tokens, {p.projection.at<float>(), p.projection.stride[0]}, n, &next);
+  make_mix(s, tokens, {p.projection.at<float>(), p.projection.stride[0], false}, n);
   Exit exit{};
   exit.h = p.y;
   for (int64_t t = 0; t < tokens; ++t) {
@@ -48,10 +46,10 @@ void weighted(const HeadProblem& p, const Job& job) {
   const mhc_config config = no_activation(p);
   const HeadAffine affine(p.scale, p.bias, p.sizes.streams);
   const int64_t block = block_of(p.sizes, sizeof(X), job.pool.threads());
-  for_blocks(job.pool, p.sizes.tokens, block, [&](int worker, int64_t first, int64_t last, int64_t next_last) {
+  for_blocks(job.pool, p.sizes.tokens, block, [&](int worker, int64_t first, int64_t last) {
     PassScratch<X> scratch;
     scratch.lay_out(job.scratch(worker), p.sizes, config, block);
-    weighted_block<X, H, N>(p, affine, scratch, first, last, next_last);
+    weighted_block<X, H, N>(p, affine, scratch, first, last);
   });
 }
 

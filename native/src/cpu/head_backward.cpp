@@ -102,7 +102,7 @@ class Block {
     for (int64_t v = 0; v < tiles_.count; ++v) {
       back_to_rows(s.g, tokens_, tiles_, tiles_.at(shared.projection, v), s.product, n * W);
       for (int64_t t = 0; t < tokens_; ++t) leave(t, v * W);
-      if (part) back_to_projection(s.g, s.x_tile, n * W, tokens_, tiles_, fresh, tiles_.at(part, v));
+      if (part) back_to_projection(s.g, s.x_tile, W, tokens_, tiles_, fresh, tiles_.at(part, v));
     }
   }
 

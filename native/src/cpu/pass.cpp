@@ -14,7 +14,7 @@ size_t scratch_bytes(const Sizes& sizes, const mhc_config& config, int threads) 
 
 template <class X, class H, int N>
 void run_block(const Pass& p, const Projection& projection, const Affine& affine, PassScratch<X>& s, int64_t first,
-               int64_t last, int64_t next_last) {
+               int64_t last) {
   int64_t tokens = last - first;
   int n = p.sizes.streams;
   bool scanned = has_product(p.config) || p.exit;  // static coefficients alone do not look at x
@@ -22,10 +22,7 @@ void run_block(const Pass& p, const Projection& projection, const Affine& affine
     float squares = enter<X, H, N>(p.entry, first + t, first + t, s.rows, t);
     s.inv_rms[t] = inv_rms_of(squares, n * p.sizes.width, p.config.rms_eps_mode, p.config.rms_eps);
   }
-  if (has_product(p.config)) {
-    Prefetch next(p.entry.x, p.entry.f, last, next_last);
-    make_mix(s, tokens, projection, p.sizes.mix_count, &next);
-  }
+  if (has_product(p.config)) make_mix(s, tokens, projection, p.sizes.mix_count);
   settle(s, p.config, p.sizes, affine, p.out, first, tokens);
   if (!p.exit) return;
   for (int64_t t = 0; t < tokens; ++t) {
@@ -45,7 +42,7 @@ Space pass_space(const Sizes& sizes, const mhc_config& config, const ParameterVi
 }
 
 void run_pass(const Pass& p, DType layer_type, const Job& job) {
-  Projection projection = fold_projection(p.parameters, p.sizes, job);
+  Projection projection = prepare_projection(p.parameters, p.sizes, job);
   Affine affine;
   affine.load(p.parameters, p.sizes.mix_count);
   with_row_types(p.entry.x.type, layer_type, [&](auto x_tag, auto h_tag) {
@@ -53,10 +50,10 @@ void run_pass(const Pass& p, DType layer_type, const Job& job) {
     using H = typename decltype(h_tag)::type;
     with_streams(p.sizes.streams, [&](auto streams) {
       int64_t block = block_of(p.sizes, sizeof(X), job.pool.threads());
-      for_blocks(job.pool, p.sizes.tokens, block, [&](int worker, int64_t first, int64_t last, int64_t next_last) {
+      for_blocks(job.pool, p.sizes.tokens, block, [&](int worker, int64_t first, int64_t last) {
         PassScratch<X> scratch;
         scratch.lay_out(job.scratch(worker), p.sizes, p.config, block);
-        run_block<X, H, streams>(p, projection, affine, scratch, first, last, next_last);
+        run_block<X, H, streams>(p, projection, affine, scratch, first, last);
       });
     });
   });

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The pieces of a pass over a block of tokens, whose rows stay in scratch from the first piece to the last:
 //   enter   x (and post with f) into scratch, x_next out to memory, sums of squares on the way
-//   mix     x . projection^T / r for the block, while the next block comes in
+//   mix     x . projection^T / r for the block
 //   settle  coefficients from mix, W tokens at a time
 //   leave   h from scratch, then RMSNorm and FP8
 // coefficients, boundary and recompute are made of them, and so give the same bits.
@@ -17,7 +17,7 @@
 
 namespace mhc::cpu::MHC_TIER {
 
-constexpr int64_t kScratchBytes = 192 << 10;  // of rows in a block: with their neighbours prefetched they fit a 1 MiB L2
+constexpr int64_t kScratchBytes = 384 << 10;  // of rows in a block: with what streams past them they fit a 1 MiB L2
 constexpr int64_t kMaxBlock = 32;
 
 inline bool has_product(const mhc_config& config) { return config.mode != MHC_MODE_RESIDUAL && !config.is_static; }
@@ -70,30 +70,44 @@ struct PassScratch {
   }
 };
 
-// The projection a pass multiplies by: the caller's, or with norm_weight a folded copy in shared workspace.
-struct Projection {
-  const float* data = nullptr;
-  int64_t step = 0;
-};
+// Packing reads and writes the projection once, which many tokens repay.
+constexpr int64_t kPackTokens = 256;
 
-inline size_t projection_space(const ParameterViews& parameters, const Sizes& s) {
-  return parameters.norm_weight ? static_cast<size_t>(s.mix_count * s.streams * s.width) * sizeof(float) : 0;
+inline bool packs(const ParameterViews& parameters, const Sizes& s) {
+  return parameters.projection && (s.tokens >= kPackTokens || parameters.norm_weight);
 }
 
-inline Projection fold_projection(const ParameterViews& parameters, const Sizes& s, const Job& job) {
-  const View& projection = parameters.projection;
-  if (!projection) return {};
-  if (!parameters.norm_weight) return {projection.at<float>(), projection.stride[0]};
-  int64_t row = s.streams * s.width;
-  float* folded = reinterpret_cast<float*>(job.shared);
-  job.pool.parallel(s.mix_count, [&](int, int64_t o) {
-    for (int64_t c = 0; c < row; c += W) {
-      F value = load_upto(projection.at<float>(o) + c, row - c) *
-                load_upto(parameters.norm_weight.at<float>() + c, row - c);
-      store_upto(folded + o * row + c, value, row - c);
-    }
+inline size_t projection_space(const ParameterViews& parameters, const Sizes& s) {
+  if (!packs(parameters, s)) return 0;
+  return static_cast<size_t>(s.mix_count * s.streams * whole_vectors(s.width)) * sizeof(float);
+}
+
+// The caller's projection; or a packed copy in shared workspace, times norm_weight where that is given.
+inline Projection prepare_projection(const ParameterViews& parameters, const Sizes& s, const Job& job) {
+  const View& rows = parameters.projection;
+  if (!rows) return {};
+  if (!packs(parameters, s)) return {rows.at<float>(), rows.stride[0], false};
+  float* base = reinterpret_cast<float*>(job.shared);
+  const Projection packed{base, 0, true};
+  const int64_t chunk = chunk_of(s.width), chunks = (s.width + chunk - 1) / chunk;
+  job.pool.parallel(s.streams * chunks, [&](int, int64_t index) {
+    const int i = static_cast<int>(index / chunks);
+    const int64_t channel = index % chunks * chunk, count = std::min(chunk, s.width - channel);
+    const float* weight = parameters.norm_weight ? parameters.norm_weight.at<float>() + i * s.width + channel : nullptr;
+    for_outputs(s.mix_count, [&](int64_t first, int outputs) {
+      const Weights to = packed.at(s.width, s.mix_count, i, channel, first, outputs, count);
+      float* at = base + (to.data - base);
+      for (int o = 0; o < outputs; ++o) {
+        const float* row = rows.at<float>(first + o) + i * s.width + channel;
+        for (int64_t c = 0; c < count; c += W) {
+          F value = load_upto(row + c, count - c);
+          if (weight) value = value * load_upto(weight + c, count - c);
+          store(at + o * to.output_step + c / W * to.vector_step, value);
+        }
+      }
+    });
   });
-  return {folded, row};
+  return packed;
 }
 
 // Scale and bias, gathered once a call; the widest mix there is has 16*16 + 2*16 rows.
@@ -204,8 +218,8 @@ float enter(const Entry& entry, int64_t x_token, int64_t token, const Rows<X>& r
 
 // mix[t][m] = x . projection^T * inv_rms[t] for the block.
 template <class X>
-void make_mix(PassScratch<X>& s, int64_t tokens, const Projection& projection, int64_t m, Prefetch* next) {
-  project(s.rows, tokens, projection.data, projection.step, m, s.sums, next);
+void make_mix(PassScratch<X>& s, int64_t tokens, const Projection& projection, int64_t m) {
+  project(s.rows, tokens, projection, m, s.sums);
   for (int64_t t = 0; t < tokens; ++t) {
     for (int64_t o = 0; o < m; ++o) s.mix[t * m + o] = sum(s.sums[t * m + o]) * s.inv_rms[t];
   }
@@ -302,16 +316,11 @@ inline bool larger_than_caches(const View& x_next) {
   return x_next.shape[0] * x_next.shape[1] * x_next.shape[2] * static_cast<int64_t>(size_of(x_next.type)) > (16 << 20);
 }
 
-// Cuts the tokens into runs of blocks, so that a thread can prefetch its own next block.
+// body(worker, first, last) for blocks of tokens, whose streamed stores are seen by the others afterwards.
 template <class Body>
 void for_blocks(Pool& pool, int64_t tokens, int64_t block, const Body& body) {
-  int64_t blocks = (tokens + block - 1) / block;
-  int64_t run = std::clamp<int64_t>(blocks / (int64_t{8} * pool.threads()), 1, 16);
-  for_token_blocks(pool, tokens, run * block, [&](int worker, int64_t first, int64_t last) {
-    for (int64_t t = first; t < last; t += block) {
-      int64_t end = std::min(last, t + block);
-      body(worker, t, end, std::min(last, end + block));
-    }
+  for_token_blocks(pool, tokens, block, [&](int worker, int64_t first, int64_t last) {
+    body(worker, first, last);
     stream_fence();
   });
 }

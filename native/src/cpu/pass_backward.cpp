@@ -11,13 +11,14 @@
 namespace mhc::cpu::MHC_TIER {
 namespace {
 
-constexpr int64_t kScanBytes = 384 << 10;  // of rows that stay between a block's two visits
+constexpr int64_t kRowBytes = 1280 << 10;  // of a block's rows in scratch
 constexpr int64_t kMaxBlock = 16;
 
 // What a problem asks for, and how its tokens are cut.
 struct Plan {
   bool post, layer, norm;
   bool product;           // the coefficients depend on next
+  bool next;              // somebody asks for next
   bool scan;              // sums over whole rows come first
   bool pre_from_layer;    // pre_mix, not shifted_pre_mix, makes h
   bool d_activation;      // d_mix or d_bias are wanted
@@ -36,18 +37,21 @@ Plan plan_of(const BoundaryBackwardProblem& p, int threads) {
   plan.layer = p.d_h.given;
   plan.norm = p.norm_weight.given;
   plan.product = p.config.mode != MHC_MODE_RESIDUAL && !p.config.is_static;
+  plan.next = plan.post || plan.layer || plan.product;
   plan.pre_from_layer = plan.layer && !p.config.shifted;
   plan.scan = plan.layer && (plan.norm || plan.pre_from_layer);
   plan.d_activation = plan.product || d.bias.given;
   plan.d_projection = plan.product && (d.projection.given || d.norm_weight.given);
   plan.d_parameters = plan.d_projection || d.bias.given || d.scale.given || p.d_norm_weight.given;
   plan.past_caches = !p.accumulate_inputs && p.d_x.data != p.d_x_next.data && worth_streaming(p.d_x);
-  plan.pitch = (p.sizes.width + 31) / 32 * 32;
-  int64_t row = plan.pitch * (p.sizes.streams * static_cast<int64_t>(size_of(p.x.type)) +
-                              (plan.post ? static_cast<int64_t>(size_of(p.f.type)) : 0) +
-                              (plan.layer ? static_cast<int64_t>(size_of(p.d_h.type)) : 0));
+  plan.pitch = ((p.sizes.width + 31) / 32 | 1) * 32;  // odd, so that rows do not all fall into the same cache sets
+  const int64_t stream_bytes = p.sizes.streams * static_cast<int64_t>(size_of(p.x.type));
+  const int64_t wide_rows = plan.next + plan.post + (p.d_x && p.d_x_next);
+  const int64_t row = plan.pitch * (wide_rows * stream_bytes +
+                                    plan.post * static_cast<int64_t>(size_of(p.f.type)) +
+                                    plan.layer * static_cast<int64_t>(size_of(p.d_h.type)));
   int64_t tokens = p.sizes.tokens;
-  plan.block = plan.scan ? std::clamp<int64_t>(kScanBytes / row, 1, kMaxBlock) : kMaxBlock;
+  plan.block = std::clamp<int64_t>(kRowBytes / std::max<int64_t>(row, 1), 1, std::clamp<int64_t>(tokens, 1, kMaxBlock));
   if (plan.d_parameters) {
     plan.slabs = parts_of(tokens, plan.d_projection ? static_cast<int64_t>(Tiles(p.sizes).bytes()) : 0);
     plan.slab = (tokens + plan.slabs - 1) / plan.slabs;
@@ -104,12 +108,12 @@ struct Shared {
   float* d_norm_weight(int64_t slab) const { return sums + slab * sums_step; }
 };
 
-// One thread's scratch for a block. Chunks are [vector][token][stream] vectors of floats, or [token][stream] runs of
-// kChunk stored elements.
+// One thread's scratch for a block: its rows as they are stored, and chunks of [vector][token][stream] vectors of floats.
 template <class X, class H>
 struct Scratch {
-  X* x;           // [block][n][pitch] of a scan, else a chunk
-  H *f, *d_h;     // [block][pitch] of a scan, else (f alone) a chunk
+  X *x, *next;    // [block][n][pitch]; without a layer before, next is x
+  X* d_next;      // [block][n][pitch]: the share of D that the layer after gives
+  H *f, *d_h;     // [block][pitch]
   PostMix* mix_in;  // [block]: post_mix and H_res of the layer before
   float* pre;     // [block][n]: what makes h
   float* d_pre;   // [block][n]: the scan's result
@@ -119,17 +123,19 @@ struct Scratch {
   float* inv_rms; // [block], of h
   float* inner;   // [block]: dh = inv_rms * (d_y * weight - inner * h)
   F* dots;        // [block][n + n*n], and n of d_shifted_pre_mix
-  float *next, *d, *dh;  // chunks
+  float *d, *dh;  // chunks
   F* lanes;       // of W tokens: mix, pre, post, res; d_pre, d_post, d_res; d_logit, d_mix, d_scale
   F* activation;
   F* sums;        // bias[m], scale[3], over a slab, lane by lane
 
   size_t lay_out(char* base, const BoundaryBackwardProblem& p, const Plan& plan) {
     Pieces pieces(base);
-    int64_t n = p.sizes.streams, m = p.sizes.mix_count, b = plan.block, run = plan.scan ? plan.pitch : kChunk;
-    x = pieces.take<X>(plan.scan || plan.post ? b * n * run : 0);
-    f = pieces.take<H>(plan.post ? b * run : 0);
-    d_h = pieces.take<H>(plan.scan ? b * run : 0);
+    int64_t n = p.sizes.streams, m = p.sizes.mix_count, b = plan.block;
+    x = pieces.take<X>(plan.next ? b * n * plan.pitch : 0);
+    next = plan.post ? pieces.take<X>(b * n * plan.pitch) : x;
+    d_next = pieces.take<X>(p.d_x && p.d_x_next ? b * n * plan.pitch : 0);
+    f = pieces.take<H>(plan.post ? b * plan.pitch : 0);
+    d_h = pieces.take<H>(plan.layer ? b * plan.pitch : 0);
     mix_in = pieces.take<PostMix>(plan.post ? b : 0);
     pre = pieces.take<float>(b * n);
     d_pre = pieces.take<float>(b * n);
@@ -139,7 +145,6 @@ struct Scratch {
     inv_rms = pieces.take<float>(b);
     inner = pieces.take<float>(b);
     dots = pieces.take<F>(b * (post_dots(static_cast<int>(n)) + n));
-    next = pieces.take<float>(b * n * kChunk);
     d = pieces.take<float>(b * n * kChunk);
     dh = pieces.take<float>(b * kChunk);
     lanes = pieces.take<F>(3 * m + 4 * n + 2 * n * n + 3);
@@ -180,24 +185,33 @@ class Block {
   Block(const BoundaryBackwardProblem& p, const Plan& plan, const Affine& affine, const Shared& shared,
         Scratch<X, H>& s, int64_t slab, int64_t first, int64_t tokens)
       : p(p), plan(plan), affine(affine), shared(shared), s(s), slab_(slab), first_(first), tokens_(tokens),
-        n(N == kAnyStreams ? p.sizes.streams : N), m(p.sizes.mix_count), dots_step_(post_dots(n) + n) {}
+        n(p.sizes.streams), m(p.sizes.mix_count), dots_step_(post_dots(n) + n) {}
 
   void run() {
     bring_coefficients();
-    if (plan.scan) {
-      for (int64_t t = 0; t < tokens_; ++t) plan.norm ? scan<true>(t) : scan<false>(t);
+    for (int64_t t = 0; t < tokens_; ++t) {
+      bring_rows(t);
+      if (plan.norm) {
+        scan<Sums::Norm>(t);
+      } else if (plan.scan) {
+        scan<Sums::Pre>(t);
+      } else if (Post) {
+        scan<Sums::None>(t);
+      }
     }
     if (plan.d_activation) coefficients();
     for (int64_t k = 0; k < tokens_ * dots_step_; ++k) s.dots[k] = zero();
     if (p.d_x || plan.d_projection) {
-      for (int64_t c = 0; c < p.sizes.width; c += kChunk) chunk(c);
+      int64_t c = 0;
+      for (; c + kChunk <= p.sizes.width; c += kChunk) chunk<true>(c);
+      if (c < p.sizes.width) chunk<false>(c);
     }
     if (!Post && !plan.layer) return;
     for (int64_t t = 0; t < tokens_; ++t) write_dots(t);
   }
 
  private:
-  static constexpr int kRoom = N == kAnyStreams ? kMaxStreams : N;
+  static constexpr int kRoom = MHC_TIER::kRoom<N>;
 
   // The caller's coefficients of the block; and what makes h, from mix as the forward had it.
   void bring_coefficients() {
@@ -223,63 +237,65 @@ class Block {
     for (int64_t j = 0; j < m; ++j) mix[j] = to_lanes(s.mix + base * m + j, m, count);
   }
 
-  // The rows of token t that a chunk at channel c reads: of the caller's tensors, or where they were brought.
-  const X* x_from(int64_t t, int i, int64_t c) const {
-    return plan.scan ? s.x + (t * n + i) * plan.pitch + c : p.x.at<X>(first_ + t, i) + c;
+  // A token's rows to scratch, row after row, which memory gives faster than chunks of many rows; zeros behind the last
+  // channel up to a whole vector.
+  void bring_rows(int64_t t) {
+    const int64_t token = first_ + t;
+    auto bring = [&](const auto* from, auto* to) {
+      const int64_t width = p.sizes.width;
+      constexpr int64_t kStep = W * static_cast<int64_t>(sizeof(float) / sizeof(*to));  // elements of a register
+      int64_t c = 0;
+      for (; c + kStep <= width; c += kStep) {
+        copy(reinterpret_cast<const float*>(from + c), reinterpret_cast<float*>(to + c));
+      }
+      for (; c < width; c += W) copy_upto(from + c, to + c, width - c);
+    };
+    for (int i = 0; i < n; ++i) {
+      if (plan.next) bring(p.x.at<X>(token, i), row(s.x, t, i));
+      if (p.d_x && p.d_x_next) bring(p.d_x_next.at<X>(token, i), row(s.d_next, t, i));
+    }
+    if constexpr (Post) bring(p.f.at<H>(token), s.f + t * plan.pitch);
+    if constexpr (Layer) bring(p.d_h.at<H>(token), s.d_h + t * plan.pitch);
   }
-  const H* f_from(int64_t t, int64_t c) const {
-    return plan.scan ? s.f + t * plan.pitch + c : p.f.at<H>(first_ + t) + c;
-  }
-  const H* d_h_from(int64_t t, int64_t c) const {
-    return plan.scan ? s.d_h + t * plan.pitch + c : p.d_h.at<H>(first_ + t) + c;
-  }
+  X* row(X* rows, int64_t t, int stream) const { return rows + (t * n + stream) * plan.pitch; }
 
-  // next[o] of one vector of channels, from x (and f).
-  void next_of(int64_t t, const F* x, F f, F* next) const {
-    for (int o = 0; o < n; ++o) next[o] = Post ? rounded<X>(post_value<N>(s.mix_in[t], o, x, f, n)) : x[o];
-  }
-
-  // A token's rows to scratch, and the sums over channels that dh and d_pre_mix need.
-  template <bool Norm>
+  // next to scratch, and the sums over channels that dh and d_pre_mix need.
+  enum class Sums { None, Pre, Norm };
+  template <Sums kSums>
   void scan(int64_t t) {
     const int64_t width = p.sizes.width;
     const float* pre = s.pre + t * n;
     F along[kRoom], across[kRoom], squares = zero(), inner = zero();
-    for (int o = 0; o < n; ++o) along[o] = across[o] = zero();
-    auto step = [&](int64_t c, int64_t left) {
+    repeat<N>(n, [&](auto o) MHC_INLINE { along[o] = across[o] = zero(); });
+    for (int64_t c = 0; c < width; c += W) {
       F x[kRoom], next[kRoom];
-      for (int i = 0; i < n; ++i) {
-        X* kept = s.x + (t * n + i) * plan.pitch + c;
-        copy_upto(p.x.at<X>(first_ + t, i) + c, kept, left);
-        x[i] = load(kept);
-      }
-      F f = zero();
+      repeat<N>(n, [&](auto i) MHC_INLINE { next[i] = x[i] = load(row(s.x, t, i) + c); });
       if constexpr (Post) {
-        copy_upto(p.f.at<H>(first_ + t) + c, s.f + t * plan.pitch + c, left);
-        f = load(s.f + t * plan.pitch + c);
+        F f = load(s.f + t * plan.pitch + c);
+        repeat<N>(n, [&](auto o) MHC_INLINE {
+          Packed<X> packed = pack<X>(post_value<N>(s.mix_in[t], o, x, f, n));
+          next[o] = unpack(packed);
+          store(row(s.next, t, o) + c, packed);
+        });
       }
-      copy_upto(p.d_h.at<H>(first_ + t) + c, s.d_h + t * plan.pitch + c, left);
+      if constexpr (kSums == Sums::None) continue;
       F gradient = load(s.d_h + t * plan.pitch + c);
-      next_of(t, x, f, next);
-      if constexpr (Norm) {
+      if constexpr (kSums == Sums::Norm) {
         F h = rounded<H>(pre_value<N>(pre, next, n));
-        gradient = gradient * load_upto(p.norm_weight.at<float>() + c, left);
+        gradient = gradient * load_upto(p.norm_weight.at<float>() + c, width - c);
         squares = fma(h, h, squares);
         inner = fma(gradient, h, inner);
-        for (int o = 0; o < n; ++o) across[o] = fma(next[o], h, across[o]);
+        repeat<N>(n, [&](auto o) MHC_INLINE { across[o] = fma(next[o], h, across[o]); });
       }
-      for (int o = 0; o < n; ++o) along[o] = fma(next[o], gradient, along[o]);
-    };
-    int64_t c = 0;
-    for (; c + W <= width; c += W) step(c, W);
-    if (c < width) step(c, width - c);
-    if constexpr (Norm) {
+      repeat<N>(n, [&](auto o) MHC_INLINE { along[o] = fma(next[o], gradient, along[o]); });
+    }
+    if constexpr (kSums == Sums::Norm) {
       float r = inv_rms_of(sum(squares), width, MHC_RMS_EPS_INSIDE, p.norm_eps);
       float k = r * r * (sum(inner) / static_cast<float>(width));
       s.inv_rms[t] = r;
       s.inner[t] = k;
       for (int o = 0; o < n; ++o) s.d_pre[t * n + o] = r * (sum(along[o]) - k * sum(across[o]));
-    } else {
+    } else if constexpr (kSums == Sums::Pre) {
       for (int o = 0; o < n; ++o) s.d_pre[t * n + o] = sum(along[o]);
     }
   }
@@ -336,113 +352,79 @@ class Block {
   // Where vector v of token t is in a chunk of streams.
   int64_t at(int v, int64_t t) const { return (v * plan.block + t) * n * W; }
 
+  // Channels c ... of all tokens; a whole chunk has kChunk of them.
+  template <bool Whole>
   void chunk(int64_t c) {
     const Tiles tiles(p.sizes);
     const int64_t left = p.sizes.width - c;
-    const int vectors = left >= kChunk ? kChunkVectors : static_cast<int>((left + W - 1) / W);
-    for (int64_t t = 0; t < tokens_; ++t) {
-      enter(t, c, left, vectors);
-      if constexpr (Layer) plan.norm ? layer<true>(t, c, left, vectors) : layer<false>(t, c, left, vectors);
+    const int vectors = Whole ? kChunkVectors : static_cast<int>((left + W - 1) / W);
+    for (int64_t t = 0; Layer && t < tokens_; ++t) {
+      plan.norm ? layer<true>(t, c, vectors) : layer<false>(t, c, vectors);
     }
     if (p.d_x) {
       for (int v = 0; plan.product && v < vectors; ++v) {
         back_to_rows(s.g, tokens_, tiles, tiles.at(shared.projection, c / W + v), s.d + at(v, 0), n * W);
       }
-      for (int64_t t = 0; t < tokens_; ++t) leave(t, c, left, vectors);
+      for (int64_t t = 0; t < tokens_; ++t) leave<Whole>(t, c, left, vectors);
     }
     if (!plan.d_projection) return;
     bool fresh = first_ == slab_ * plan.slab;
     float* slab_tiles = shared.tiles + slab_ * shared.tiles_step;
     for (int v = 0; v < vectors; ++v) {
-      back_to_projection(s.g, s.next + at(v, 0), n * W, tokens_, tiles, fresh, tiles.at(slab_tiles, c / W + v));
-    }
-  }
-
-  void enter(int64_t t, int64_t c, int64_t left, int vectors) {
-    if (!Post && !plan.product && !Layer) return;  // nobody asks for next
-    for (int v = 0; v < vectors; ++v) {
-      int64_t rest = left - v * W;
-      F x[kRoom], next[kRoom], f = zero();
-      for (int i = 0; i < n; ++i) {
-        const X* from = x_from(t, i, c + v * W);
-        if (Post && !plan.scan) {
-          X* kept = s.x + (t * n + i) * kChunk + v * W;
-          copy_upto(from, kept, rest);
-          from = kept;
-        }
-        x[i] = load_upto(from, rest);
-      }
-      if constexpr (Post) {
-        const H* from = f_from(t, c + v * W);
-        if (!plan.scan) {
-          H* kept = s.f + t * kChunk + v * W;
-          copy_upto(from, kept, rest);
-          from = kept;
-        }
-        f = load_upto(from, rest);
-      }
-      next_of(t, x, f, next);
-      for (int o = 0; o < n; ++o) store(s.next + at(v, t) + o * W, next[o]);
+      back_to_projection(s.g, s.next + c + v * W, plan.pitch, tokens_, tiles, fresh, tiles.at(slab_tiles, c / W + v));
     }
   }
 
   template <bool Norm>
-  void layer(int64_t t, int64_t c, int64_t left, int vectors) {
+  void layer(int64_t t, int64_t c, int vectors) {
     const float* pre = s.pre + t * n;
     F* d_shifted = s.dots + t * dots_step_ + post_dots(n);
     float* d_weight = shared.sums && p.d_norm_weight ? shared.d_norm_weight(slab_) + m + 3 + c : nullptr;
     for (int v = 0; v < vectors; ++v) {
-      int64_t rest = left - v * W;
-      const float* next = s.next + at(v, t);
-      F dh = load_upto(d_h_from(t, c + v * W), rest);
+      F next[kRoom], dh = load(s.d_h + t * plan.pitch + c + v * W);
+      repeat<N>(n, [&](auto o) MHC_INLINE { next[o] = load(row(s.next, t, o) + c + v * W); });
       if constexpr (Norm) {
-        F streams[kRoom];
-        for (int o = 0; o < n; ++o) streams[o] = load(next + o * W);
-        F h = rounded<H>(pre_value<N>(pre, streams, n));
+        F h = rounded<H>(pre_value<N>(pre, next, n));
         if (d_weight) {
           store(d_weight + v * W, fma(dh * set(s.inv_rms[t]), h, load(d_weight + v * W)));
         }
-        F d_y = dh * load_upto(p.norm_weight.at<float>() + c + v * W, rest);
+        F d_y = dh * load_upto(p.norm_weight.at<float>() + c + v * W, p.sizes.width - c - v * W);
         dh = set(s.inv_rms[t]) * (d_y - set(s.inner[t]) * h);
       }
       store(s.dh + (v * plan.block + t) * W, dh);
       if (plan.scan) continue;
-      for (int o = 0; o < n; ++o) d_shifted[o] = fma(load(next + o * W), dh, d_shifted[o]);
+      repeat<N>(n, [&](auto o) MHC_INLINE { d_shifted[o] = fma(next[o], dh, d_shifted[o]); });
     }
   }
 
   // D, and what follows from it.
+  template <bool Whole>
   void leave(int64_t t, int64_t c, int64_t left, int vectors) {
     const int64_t token = first_ + t;
     const float* pre = s.pre + t * n;
+    const F along = set(plan.product ? s.c[t] : 0.0f);
     for (int v = 0; v < vectors; ++v) {
-      int64_t rest = left - v * W;
       F dh = Layer ? load(s.dh + (v * plan.block + t) * W) : zero();
-      for (int o = 0; o < n; ++o) {
-        F value = zero();
-        if (p.d_x_next) {
-          const X* from = p.d_x_next.at<X>(token, o) + c + v * W;
-          value = load_upto(from, rest);
-        }
+      repeat<N>(n, [&](auto o) MHC_INLINE {
+        F value = p.d_x_next ? load(row(s.d_next, t, o) + c + v * W) : zero();
         if constexpr (Layer) value = fma(set(pre[o]), dh, value);
         float* d = s.d + at(v, t) + o * W;
-        if (plan.product) value = value + fma(set(s.c[t]), load(s.next + at(v, t) + o * W), load(d));
+        if (plan.product) value = value + fma(along, load(row(s.next, t, o) + c + v * W), load(d));
         if constexpr (Post) {
           store(d, value);
         } else {
+          const int64_t rest = Whole ? W : left - v * W;
           X* out = p.d_x.at<X>(token, o) + c + v * W;
           if (p.accumulate_inputs) value = value + load_upto(out, rest);
           put(out, value, rest, plan.past_caches);
         }
-      }
+      });
     }
     if constexpr (Post) {
       PostOutputs<X, H> out{p.d_x.at<X>(token) + c, p.d_x.stride[1], p.d_f.at<H>(token) + c, p.accumulate_inputs,
                             plan.past_caches};
-      const X* x = plan.scan ? x_from(t, 0, c) : s.x + t * n * kChunk;
-      const H* f = plan.scan ? f_from(t, c) : s.f + t * kChunk;
-      post_backward_chunk<X, H, N>(s.mix_in[t], n, s.d + at(0, t), plan.block * n * W, x,
-                                   plan.scan ? plan.pitch : kChunk, f, left, out, s.dots + t * dots_step_);
+      post_backward_chunk<X, H, N, Whole>(s.mix_in[t], n, s.d + at(0, t), plan.block * n * W, row(s.x, t, 0) + c,
+                                          plan.pitch, s.f + t * plan.pitch + c, left, out, s.dots + t * dots_step_);
     }
   }
 
@@ -462,7 +444,7 @@ class Block {
   const Shared& shared;
   Scratch<X, H>& s;
   const int64_t slab_, first_, tokens_;
-  const int n;
+  const StreamCount<N> n;
   const int64_t m, dots_step_;
 };
 

@@ -25,8 +25,11 @@ void post_backward_token(const PostBackwardProblem& p, bool past_caches, int64_t
     }
     PostOutputs<X, H> out{p.d_x ? p.d_x.at<X>(token) + c : nullptr, p.d_x.stride[1],
                           p.d_f ? p.d_f.at<H>(token) + c : nullptr, p.accumulate_inputs, past_caches};
-    post_backward_chunk<X, H, N>(mix, n, d, n * W, p.x.at<X>(token) + c, p.x.stride[1], p.f.at<H>(token) + c, left,
-                                 out, dots);
+    auto to_inputs = [&](auto whole) {
+      post_backward_chunk<X, H, N, whole>(mix, n, d, n * W, p.x.at<X>(token) + c, p.x.stride[1], p.f.at<H>(token) + c,
+                                          left, out, dots);
+    };
+    left >= kChunk ? to_inputs(std::true_type{}) : to_inputs(std::false_type{});
   }
   write_post_dots(dots, n, p.orientation, token, p.d_post_mix, p.d_res_mix);
 }

@@ -9,8 +9,21 @@
 namespace mhc::cpu::MHC_TIER {
 
 // Channels that a token's rows are worked on at a time.
-constexpr int kChunkVectors = 4;
+constexpr int kChunkVectors = 8;
 constexpr int64_t kChunk = kChunkVectors * W;
+
+// The number of streams, a constant wherever N says it.
+template <int N>
+struct StreamCount {
+  explicit StreamCount(int) {}
+  constexpr operator int() const { return N; }
+};
+template <>
+struct StreamCount<kAnyStreams> {
+  explicit StreamCount(int n) : n(n) {}
+  operator int() const { return n; }
+  int n;
+};
 
 // Whether a gradient is so large that nobody will find it in a cache.
 inline bool worth_streaming(const View& rows) {
@@ -42,54 +55,55 @@ struct PostOutputs {
 // The dot products of one token: vectors of partial sums, [n] of post_mix and then [n][n] of H_res, [out][in].
 inline int post_dots(int n) { return n + n * n; }
 
-// d[vector][o] are d_step floats apart from one vector of channels to the next; x[i] are x_step elements apart.
-template <class X, class H, int N>
+// d[vector][o] are d_step floats apart from one vector of channels to the next; x[i] are x_step elements apart. A whole
+// chunk has kChunk channels, whatever left says.
+template <class X, class H, int N, bool kWhole>
 inline void post_backward_chunk(const PostMix& mix, int streams, const float* d, int64_t d_step, const X* x,
                                 int64_t x_step, const H* f, int64_t left, const PostOutputs<X, H>& out, F* dots) {
-  const int n = N == kAnyStreams ? streams : N;
+  const StreamCount<N> n(streams);
   constexpr int kRoom = N == kAnyStreams ? kMaxStreams : N;
-  const int vectors = left >= kChunk ? kChunkVectors : static_cast<int>((left + W - 1) / W);
+  const int vectors = kWhole ? kChunkVectors : static_cast<int>((left + W - 1) / W);
+  auto left_at = [&](int v) MHC_INLINE { return kWhole ? W : left - v * W; };
   F d_post[kRoom];
-  for (int o = 0; o < n; ++o) d_post[o] = dots[o];
+  repeat<N>(n, [&](auto o) MHC_INLINE { d_post[o] = dots[o]; });
   for (int v = 0; v < vectors; ++v) {
-    F layer = load_upto(f + v * W, left - v * W);
+    F layer = load_upto(f + v * W, left_at(v));
     F d_f = zero();
-    for (int o = 0; o < n; ++o) {
+    repeat<N>(n, [&](auto o) MHC_INLINE {
       F value = load(d + v * d_step + o * W);
-      d_f = o == 0 ? set(mix.post[o]) * value : fma(set(mix.post[o]), value, d_f);
+      d_f = fma(set(mix.post[o]), value, d_f);
       d_post[o] = fma(value, layer, d_post[o]);
-    }
+    });
     if (!out.d_f) continue;
-    if (out.accumulate) d_f = d_f + load_upto(out.d_f + v * W, left - v * W);
-    put(out.d_f + v * W, d_f, left - v * W, out.past_caches);
+    if (out.accumulate) d_f = d_f + load_upto(out.d_f + v * W, left_at(v));
+    put(out.d_f + v * W, d_f, left_at(v), out.past_caches);
   }
-  for (int o = 0; o < n; ++o) dots[o] = d_post[o];
+  repeat<N>(n, [&](auto o) MHC_INLINE { dots[o] = d_post[o]; });
   dots += n;
   F local[N == kAnyStreams ? 1 : N * N];
   F* d_res = dots;
   if constexpr (N != kAnyStreams) {  // few enough for registers
-    for (int k = 0; k < N * N; ++k) local[k] = dots[k];
+    repeat<N * N>(N * N, [&](auto k) MHC_INLINE { local[k] = dots[k]; });
     d_res = local;
   }
   for (int v = 0; v < vectors; ++v) {
     F value[kRoom];
-    for (int o = 0; o < n; ++o) value[o] = load(d + v * d_step + o * W);
-    for (int i = 0; i < n; ++i) {
-      F input = load_upto(x + i * x_step + v * W, left - v * W);
-      F d_x = set(mix.res[0][i]) * value[0];
-      d_res[i] = fma(value[0], input, d_res[i]);
-      for (int o = 1; o < n; ++o) {
+    repeat<N>(n, [&](auto o) MHC_INLINE { value[o] = load(d + v * d_step + o * W); });
+    repeat<N>(n, [&](auto i) MHC_INLINE {
+      F input = load_upto(x + i * x_step + v * W, left_at(v));
+      F d_x = zero();
+      repeat<N>(n, [&](auto o) MHC_INLINE {
         d_x = fma(set(mix.res[o][i]), value[o], d_x);
         d_res[o * n + i] = fma(value[o], input, d_res[o * n + i]);
-      }
-      if (!out.d_x) continue;
+      });
+      if (!out.d_x) return;
       X* p = out.d_x + i * out.d_x_step + v * W;
-      if (out.accumulate) d_x = d_x + load_upto(p, left - v * W);
-      put(p, d_x, left - v * W, out.past_caches);
-    }
+      if (out.accumulate) d_x = d_x + load_upto(p, left_at(v));
+      put(p, d_x, left_at(v), out.past_caches);
+    });
   }
   if constexpr (N != kAnyStreams) {
-    for (int k = 0; k < N * N; ++k) dots[k] = local[k];
+    repeat<N * N>(N * N, [&](auto k) MHC_INLINE { dots[k] = local[k]; });
   }
 }
 

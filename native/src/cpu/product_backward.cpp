@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cpu/product_backward.h"
 
+
 namespace mhc::cpu::MHC_TIER {
 namespace {
 
@@ -12,42 +13,40 @@ constexpr int64_t kTileRun = 8;
 template <int T, int V>
 inline void rows_tile(const float* g, const Tiles& tiles, const float* tile, float* out, int64_t out_step) {
   F sum[T][V];
-  for (int t = 0; t < T; ++t) {
-    for (int v = 0; v < V; ++v) sum[t][v] = zero();
-  }
-  const int64_t row_step = tiles.n * W;
-  for (int64_t j = 0; j < tiles.m; ++j) {
+  repeat<T>(T, [&](auto t) MHC_INLINE { repeat<V>(V, [&](auto v) MHC_INLINE { sum[t][v] = zero(); }); });
+  const int64_t row_step = tiles.n * W, m = tiles.m;
+  for (int64_t j = 0; j < m; ++j, tile += row_step) {
     F row[V];
-    for (int v = 0; v < V; ++v) row[v] = load(tile + j * row_step + v * W);
-    for (int t = 0; t < T; ++t) {
-      F scalar = set(g[t * tiles.m + j]);
-      for (int v = 0; v < V; ++v) sum[t][v] = fma(scalar, row[v], sum[t][v]);
-    }
+    repeat<V>(V, [&](auto v) MHC_INLINE { row[v] = load(tile + v * W); });
+    repeat<T>(T, [&](auto t) MHC_INLINE {
+      F scalar = set(g[t * m + j]);
+      repeat<V>(V, [&](auto v) MHC_INLINE { sum[t][v] = fma(scalar, row[v], sum[t][v]); });
+    });
   }
-  for (int t = 0; t < T; ++t) {
-    for (int v = 0; v < V; ++v) store(out + t * out_step + v * W, sum[t][v]);
-  }
+  repeat<T>(T, [&](auto t) MHC_INLINE {
+    repeat<V>(V, [&](auto v) MHC_INLINE { store(out + t * out_step + v * W, sum[t][v]); });
+  });
 }
 
-template <int J, int V>
-inline void projection_tile(const float* g, const float* x, int64_t x_step, int64_t tokens, const Tiles& tiles,
+template <class X, int J, int V>
+inline void projection_tile(const float* g, const X* x, int64_t x_step, int64_t tokens, const Tiles& tiles,
                             bool fresh, float* tile) {
   F sum[J][V];
-  const int64_t row_step = tiles.n * W;
-  for (int j = 0; j < J; ++j) {
-    for (int v = 0; v < V; ++v) sum[j][v] = fresh ? zero() : load(tile + j * row_step + v * W);
-  }
-  for (int64_t t = 0; t < tokens; ++t) {
+  const int64_t row_step = tiles.n * W, m = tiles.m;
+  repeat<J>(J, [&](auto j) MHC_INLINE {
+    repeat<V>(V, [&](auto v) MHC_INLINE { sum[j][v] = fresh ? zero() : load(tile + j * row_step + v * W); });
+  });
+  for (int64_t t = 0; t < tokens; ++t, x += tiles.n * x_step, g += m) {
     F row[V];
-    for (int v = 0; v < V; ++v) row[v] = load(x + t * x_step + v * W);
-    for (int j = 0; j < J; ++j) {
-      F scalar = set(g[t * tiles.m + j]);
-      for (int v = 0; v < V; ++v) sum[j][v] = fma(scalar, row[v], sum[j][v]);
-    }
+    repeat<V>(V, [&](auto v) MHC_INLINE { row[v] = load(x + v * x_step); });
+    repeat<J>(J, [&](auto j) MHC_INLINE {
+      F scalar = set(g[j]);
+      repeat<V>(V, [&](auto v) MHC_INLINE { sum[j][v] = fma(scalar, row[v], sum[j][v]); });
+    });
   }
-  for (int j = 0; j < J; ++j) {
-    for (int v = 0; v < V; ++v) store(tile + j * row_step + v * W, sum[j][v]);
-  }
+  repeat<J>(J, [&](auto j) MHC_INLINE {
+    repeat<V>(V, [&](auto v) MHC_INLINE { store(tile + j * row_step + v * W, sum[j][v]); });
+  });
 }
 
 // body(std::integral_constant) of count, which is 1 ... Most.
@@ -96,14 +95,19 @@ void back_to_rows(const float* g, int64_t tokens, const Tiles& tiles, const floa
   });
 }
 
-void back_to_projection(const float* g, const float* x, int64_t x_step, int64_t tokens, const Tiles& tiles, bool fresh,
+template <class X>
+void back_to_projection(const float* g, const X* x, int64_t x_step, int64_t tokens, const Tiles& tiles, bool fresh,
                         float* tile) {
   in_runs<kVectors>(tiles.n, [&](int64_t i, auto vectors) {
     in_runs<kScalars>(tiles.m, [&](int64_t j, auto count) {
-      projection_tile<count, vectors>(g + j, x + i * W, x_step, tokens, tiles, fresh, tile + (j * tiles.n + i) * W);
+      projection_tile<X, count, vectors>(g + j, x + i * x_step, x_step, tokens, tiles, fresh,
+                                         tile + (j * tiles.n + i) * W);
     });
   });
 }
+template void back_to_projection(const float*, const bf16*, int64_t, int64_t, const Tiles&, bool, float*);
+template void back_to_projection(const float*, const f16*, int64_t, int64_t, const Tiles&, bool, float*);
+template void back_to_projection(const float*, const float*, int64_t, int64_t, const Tiles&, bool, float*);
 
 void from_tiles(const ParameterViews& parameters, const ParameterViews& d_parameters, const Sizes& sizes,
                 bool accumulate, float* slab_tiles, int64_t slab_step, int64_t slabs, Pool& pool) {

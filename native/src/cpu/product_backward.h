@@ -30,8 +30,10 @@ void to_tiles(const ParameterViews& parameters, const Sizes& sizes, Pool& pool, 
 // order, whatever the other tokens.
 void back_to_rows(const float* g, int64_t tokens, const Tiles& tiles, const float* tile, float* out, int64_t out_step);
 
-// tile[j][n] += sum_t g[t][j] x[t][n], or = where fresh; over t in order.
-void back_to_projection(const float* g, const float* x, int64_t x_step, int64_t tokens, const Tiles& tiles, bool fresh,
+// tile[j][n] += sum_t g[t][j] x[t][n], or = where fresh; over t in order. x[t][n] are vectors of bf16, f16 or float,
+// x_step elements from stream to stream and from token to token.
+template <class X>
+void back_to_projection(const float* g, const X* x, int64_t x_step, int64_t tokens, const Tiles& tiles, bool fresh,
                         float* tile);
 
 // Adds up the slabs' tiles, first to last, and writes (or adds) the gradients of projection and norm_weight; either may

@@ -24,127 +24,101 @@ struct Rows {
   }
 };
 
-// Pieces of the rows of a [T, n, C] or [T, C] tensor, one after the other.
-struct RowCursor {
-  int64_t token, last;
-  int streams;
-  int64_t width;
-  int stream = 0;
-  int64_t channel = 0;
+// The most channels that a tile takes at a time: kOutputs rows of the projection and kTokens rows of x stay in the first-level cache.
+constexpr int64_t kProjectChannels = 1024;
 
-  bool done() const { return token >= last; }
-  int64_t pieces(int64_t size) const { return done() ? 0 : (last - token) * streams * ((width + size - 1) / size); }
-  void advance(int64_t size) {
-    channel += size;
-    if (channel < width) return;
-    channel = 0;
-    if (++stream < streams) return;
-    stream = 0;
-    ++token;
+inline int64_t whole_vectors(int64_t channels) { return (channels + W - 1) / W * W; }
+// Channels of a chunk: as many in each, or nearly.
+inline int64_t chunk_of(int64_t width) {
+  int64_t chunks = (width + kProjectChannels - 1) / kProjectChannels;
+  return whole_vectors((width + chunks - 1) / chunks);
+}
+
+// A piece of some rows of the projection: vectors of W channels, output o and vector v at o * output_step + v * vector_step.
+struct Weights {
+  const float* data;
+  int64_t output_step, vector_step;
+};
+
+// The projection [m][streams * width] that a pass multiplies by: rows step apart, or packed in the order in which
+// project() meets it, [stream][chunk of channels][group of outputs][vector][output], which reads memory in one run.
+struct Projection {
+  const float* data = nullptr;
+  int64_t step = 0;
+  bool packed = false;
+
+  Weights at(int64_t width, int64_t m, int stream, int64_t c, int64_t o, int outputs, int64_t count) const {
+    if (!packed) return {data + o * step + stream * width + c, step, W};
+    return {data + (stream * whole_vectors(width) + c) * m + o * whole_vectors(count), W, outputs * W};
   }
 };
 
-// Brings the next block's x and f to the second-level cache while this block computes, a few pieces a turn.
-class Prefetch {
- public:
-  // Tokens first ... last - 1; f need not be given.
-  Prefetch(const View& x, const View& f, int64_t first, int64_t last)
-      : x_(x), f_(f), streams_{first, last, static_cast<int>(x.shape[1]), x.shape[2]},
-        layer_{first, f ? last : first, 1, x.shape[2]} {}
-
-  // Divides the work over this many turns.
-  void plan(int64_t turns) {
-    of_streams_ = (streams_.pieces(kPiece) + turns - 1) / turns;
-    of_layer_ = (layer_.pieces(kPiece) + turns - 1) / turns;
-  }
-  void turn() {
-    for (int64_t k = 0; k < of_streams_ && !streams_.done(); ++k) {
-      fetch(x_, streams_.token * x_.stride[0] + streams_.stream * x_.stride[1], streams_);
-    }
-    for (int64_t k = 0; k < of_layer_ && !layer_.done(); ++k) fetch(f_, layer_.token * f_.stride[0], layer_);
-  }
-
- private:
-  static constexpr int64_t kPiece = 128;  // channels
-
-  static void fetch(const View& view, int64_t row, RowCursor& cursor) {
-    int64_t size = static_cast<int64_t>(size_of(view.type));
-    int64_t bytes = std::min(kPiece, cursor.width - cursor.channel) * size;
-    const char* piece = view.data + (row + cursor.channel) * size;
-    for (int64_t b = 0; b < bytes; b += 64) prefetch(piece + b);
-    cursor.advance(kPiece);
-  }
-
-  const View &x_, &f_;
-  RowCursor streams_, layer_;
-  int64_t of_streams_ = 0, of_layer_ = 0;
-};
+// body(first, outputs) of each group of outputs that a tile takes.
+template <class Body>
+inline void for_outputs(int64_t m, const Body& body) {
+  for (int64_t o = 0; o < m; o += kOutputs) body(o, static_cast<int>(std::min<int64_t>(kOutputs, m - o)));
+}
 
 // sums[t][o] += x[t] * projection[o] over count channels, kept in registers.
 template <class X, int T, int O>
-inline void project_tile(const X* x, int64_t x_step, const float* projection, int64_t projection_step, int64_t count,
-                         F* sums, int64_t sums_step) {
+inline void project_tile(const X* x, int64_t x_step, Weights weights, int64_t count, F* sums, int64_t sums_step,
+                         const float* ahead) {
   F sum[T][O];
-  for (int t = 0; t < T; ++t) {
-    for (int o = 0; o < O; ++o) sum[t][o] = sums[t * sums_step + o];
-  }
-  auto step = [&](int64_t c, auto load_at) {
+  repeat<T>(T, [&](auto t) MHC_INLINE {
+    repeat<O>(O, [&](auto o) MHC_INLINE { sum[t][o] = sums[t * sums_step + o]; });
+  });
+  const float* vectors = weights.data;
+  auto step = [&](int64_t c, auto load_at) MHC_INLINE {
     F value[T];
-    for (int t = 0; t < T; ++t) value[t] = load_at(x + t * x_step + c);
-    for (int o = 0; o < O; ++o) {
-      F weight = load_at(projection + o * projection_step + c);
-      for (int t = 0; t < T; ++t) sum[t][o] = fma(value[t], weight, sum[t][o]);
-    }
+    repeat<T>(T, [&](auto t) MHC_INLINE { value[t] = load_at(x + t * x_step + c); });
+    repeat<O>(O, [&](auto o) MHC_INLINE {
+      F weight = load_at(vectors + o * weights.output_step);
+      repeat<T>(T, [&](auto t) MHC_INLINE { sum[t][o] = fma(value[t], weight, sum[t][o]); });
+    });
+    vectors += weights.vector_step;
+    prefetch(ahead + c);
   };
   int64_t c = 0;
-  for (; c + W <= count; c += W) step(c, [](const auto* p) { return load(p); });
-  if (c < count) step(c, [&](const auto* p) { return load(p, static_cast<int>(count - c)); });
-  for (int t = 0; t < T; ++t) {
-    for (int o = 0; o < O; ++o) sums[t * sums_step + o] = sum[t][o];
-  }
+  for (; c + W <= count; c += W) step(c, [](const auto* p) MHC_INLINE { return load(p); });
+  if (c < count) step(c, [&](const auto* p) MHC_INLINE { return load(p, static_cast<int>(count - c)); });
+  repeat<T>(T, [&](auto t) MHC_INLINE {
+    repeat<O>(O, [&](auto o) MHC_INLINE { sums[t * sums_step + o] = sum[t][o]; });
+  });
 }
 
 template <class X, int T, int O>
-inline void project_tile_of(int outputs, const X* x, int64_t x_step, const float* projection, int64_t projection_step,
-                            int64_t count, F* sums, int64_t sums_step) {
+inline void project_tile_of(int outputs, const X* x, int64_t x_step, Weights weights, int64_t count, F* sums,
+                            int64_t sums_step, const float* ahead) {
   if (outputs == O) {
-    project_tile<X, T, O>(x, x_step, projection, projection_step, count, sums, sums_step);
+    project_tile<X, T, O>(x, x_step, weights, count, sums, sums_step, ahead);
   } else if constexpr (O > 1) {
-    project_tile_of<X, T, O - 1>(outputs, x, x_step, projection, projection_step, count, sums, sums_step);
+    project_tile_of<X, T, O - 1>(outputs, x, x_step, weights, count, sums, sums_step, ahead);
   }
 }
 
-// Channels a tile takes at a time: kOutputs rows of the projection and kTokens rows of x stay in the first-level cache.
-constexpr int64_t kProjectChannels = 512;
-
-// sums[tokens][m] of x . projection^T; projection is [m][streams * width] with rows projection_step apart.
+// sums[tokens][m] of x . projection^T.
 template <class X>
-void project(const Rows<X>& rows, int64_t tokens, const float* projection, int64_t projection_step, int64_t m, F* sums,
-             Prefetch* next) {
+void project(const Rows<X>& rows, int64_t tokens, const Projection& projection, int64_t m, F* sums) {
   for (int64_t k = 0; k < tokens * m; ++k) sums[k] = zero();
   int64_t x_step = rows.streams * rows.pitch;
-  if (next) {
-    next->plan(rows.streams * ((rows.width + kProjectChannels - 1) / kProjectChannels) *
-               ((m + kOutputs - 1) / kOutputs) * ((tokens + kTokens - 1) / kTokens));
-  }
+  const int64_t chunk = chunk_of(rows.width);
   for (int i = 0; i < rows.streams; ++i) {
-    for (int64_t c = 0; c < rows.width; c += kProjectChannels) {
-      int64_t count = std::min(kProjectChannels, rows.width - c);
-      for (int64_t o = 0; o < m; o += kOutputs) {
-        int outputs = static_cast<int>(std::min<int64_t>(kOutputs, m - o));
-        const float* weights = projection + o * projection_step + i * rows.width + c;
+    for (int64_t c = 0; c < rows.width; c += chunk) {
+      int64_t count = std::min(chunk, rows.width - c);
+      for_outputs(m, [&](int64_t o, int outputs) {
+        const Weights weights = projection.at(rows.width, m, i, c, o, outputs, count);
+        // Two groups ahead, a line a vector: the tokens of a large block bring one group while they work on another.
+        const float* ahead = projection.packed ? weights.data + 2 * kOutputs * chunk : weights.data;
         int64_t t = 0;
-        for (; t + kTokens <= tokens; t += kTokens) {
-          if (next) next->turn();
-          project_tile_of<X, kTokens, kOutputs>(outputs, rows.at(t, i) + c, x_step, weights, projection_step, count,
-                                                sums + t * m + o, m);
+        for (; t + kTokens <= tokens; t += kTokens, ahead += chunk) {
+          project_tile_of<X, kTokens, kOutputs>(outputs, rows.at(t, i) + c, x_step, weights, count, sums + t * m + o, m,
+                                                ahead);
         }
-        if (next && t < tokens) next->turn();
         for (; t < tokens; ++t) {
-          project_tile_of<X, 1, kOutputs>(outputs, rows.at(t, i) + c, x_step, weights, projection_step, count,
-                                          sums + t * m + o, m);
+          project_tile_of<X, 1, kOutputs>(outputs, rows.at(t, i) + c, x_step, weights, count, sums + t * m + o, m,
+                                          ahead);
         }
-      }
+      });
     }
   }
 }

@@ -22,7 +22,7 @@ const Layer* prepare_layers(const RecomputeProblem& p, const Job& job) {
   for (int32_t l = 0; l < p.layers; ++l) {
     RecomputeLayerViews views = p.at(l);
     Job part{job.pool, folded, job.threads, job.per_thread};
-    new (&layers[l]) Layer{views, fold_projection(views.parameters, p.sizes, part)};
+    new (&layers[l]) Layer{views, prepare_projection(views.parameters, p.sizes, part)};
     folded += projection_space(views.parameters, p.sizes);
   }
   return layers;
@@ -65,7 +65,7 @@ void run_block(const RecomputeProblem& p, const Layer* layers, PassScratch<X>& s
     } else {
       enter_after(layers[l - 1].views, layer.x);
     }
-    if (has_product(p.config)) make_mix(s, tokens, layers[l].projection, p.sizes.mix_count, nullptr);
+    if (has_product(p.config)) make_mix(s, tokens, layers[l].projection, p.sizes.mix_count);
     Affine affine;
     affine.load(layer.parameters, p.sizes.mix_count);
     settle(s, p.config, p.sizes, affine, layer.out, first, tokens);
@@ -89,9 +89,7 @@ Space recompute_space(const RecomputeProblem& p, int threads) {
   Space space = pass_space(p.sizes, p.config, none, p.x.type, threads);
   space.shared = (layers_space(p) + 63) / 64 * 64;
   for (int32_t l = 0; l < p.layers; ++l) {
-    if (p.layer[l].parameters.norm_weight) {
-      space.shared += static_cast<size_t>(p.sizes.mix_count * p.sizes.streams * p.sizes.width) * sizeof(float);
-    }
+    space.shared += projection_space(p.at(l).parameters, p.sizes);
   }
   return space;
 }
@@ -103,7 +101,7 @@ void recompute(const RecomputeProblem& p, const Job& job) {
     using H = typename decltype(h_tag)::type;
     with_streams(p.sizes.streams, [&](auto streams) {
       int64_t block = block_of(p.sizes, sizeof(X), job.pool.threads());
-      for_blocks(job.pool, p.sizes.tokens, block, [&](int worker, int64_t first, int64_t last, int64_t) {
+      for_blocks(job.pool, p.sizes.tokens, block, [&](int worker, int64_t first, int64_t last) {
         PassScratch<X> scratch;
         scratch.lay_out(job.scratch(worker), p.sizes, p.config, block);
         run_block<X, H, streams>(p, layers, scratch, first, last);
