@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cpu/pass_backward.h"
 
+#include "core/pieces.h"
 #include "cpu/activate.h"
 #include "cpu/post_backward.h"
 #include "cpu/pre.h"
@@ -63,22 +64,7 @@ Plan plan_of(const BoundaryBackwardProblem& p, int threads) {
   return plan;
 }
 
-// Hands out aligned pieces of a block; with base nullptr it only counts.
-class Pieces {
- public:
-  explicit Pieces(char* base) : base_(base) {}
-  template <class T>
-  T* take(int64_t count) {
-    T* piece = base_ ? reinterpret_cast<T*>(base_ + used_) : nullptr;
-    used_ += (static_cast<size_t>(count) * sizeof(T) + 63) / 64 * 64;
-    return piece;
-  }
-  size_t used() const { return used_; }
-
- private:
-  char* base_;
-  size_t used_ = 0;
-};
+using Pieces = mhc::Pieces<64>;
 
 // Shared workspace: the projection in tiles, and for each slab its tiles and its sums of the smaller gradients.
 struct Shared {

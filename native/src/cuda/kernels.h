@@ -5,6 +5,7 @@
 #pragma once
 
 #include "core/operations.h"
+#include "core/pieces.h"
 #include "cuda/launch.h"
 
 namespace mhc::cuda {
@@ -53,21 +54,6 @@ struct Kernel {
 MHC_CUDA_OPERATIONS(MHC_DECLARE)
 #undef MHC_DECLARE
 
-// Hands out 256-byte aligned pieces of a workspace; with base nullptr it only counts.
-class Pieces {
- public:
-  explicit Pieces(char* base) : base_(base) {}
-  template <class T>
-  T* take(int64_t count) {
-    T* piece = base_ ? reinterpret_cast<T*>(base_ + used_) : nullptr;
-    used_ += (static_cast<size_t>(count) * sizeof(T) + 255) / 256 * 256;
-    return piece;
-  }
-  size_t used() const { return used_; }
-
- private:
-  char* base_;
-  size_t used_ = 0;
-};
+using Pieces = mhc::Pieces<256>;
 
 }  // namespace mhc::cuda

@@ -43,28 +43,6 @@ struct Piece {
   static constexpr int kWords = static_cast<int>(kPiece * sizeof(T) / 16);
   Bits16 bits[kWords];
 
-  MHC_FN float operator[](int i) const {
-    if constexpr (sizeof(T) == 4) {
-      return float_from_bits(bits[i / 4].word[i % 4]);
-    } else {
-      T element;
-      element.bits = static_cast<uint16_t>(bits[0].word[i / 2] >> (i % 2 * 16));
-      return widened(element);
-    }
-  }
-  MHC_FN void set(const float (&v)[kPiece]) {
-    for (int i = 0; i < kPiece; ++i) {
-      T element;
-      narrowed(v[i], element);
-      if constexpr (sizeof(T) == 4) {
-        bits[i / 4].word[i % 4] = bits_from_float(element);
-      } else if (i % 2 == 0) {
-        bits[0].word[i / 2] = element.bits;
-      } else {
-        bits[0].word[i / 2] |= static_cast<uint32_t>(element.bits) << 16;
-      }
-    }
-  }
   MHC_FN T element(int i) const {
     if constexpr (sizeof(T) == 4) {
       return float_from_bits(bits[i / 4].word[i % 4]);
@@ -72,6 +50,28 @@ struct Piece {
       T e;
       e.bits = static_cast<uint16_t>(bits[0].word[i / 2] >> (i % 2 * 16));
       return e;
+    }
+  }
+  // Where there is zero.
+  MHC_FN void put(int i, T e) {
+    if constexpr (sizeof(T) == 4) {
+      bits[i / 4].word[i % 4] = bits_from_float(e);
+    } else {
+      bits[0].word[i / 2] |= static_cast<uint32_t>(e.bits) << (i % 2 * 16);
+    }
+  }
+  MHC_FN void clear() {
+#pragma unroll
+    for (int w = 0; w < kWords; ++w) bits[w] = {{0, 0, 0, 0}};
+  }
+  MHC_FN float operator[](int i) const { return widened(element(i)); }
+  MHC_FN void set(const float (&v)[kPiece]) {
+    clear();
+#pragma unroll
+    for (int i = 0; i < kPiece; ++i) {
+      T e;
+      narrowed(v[i], e);
+      put(i, e);
     }
   }
 };
@@ -88,17 +88,10 @@ MHC_FN Piece<T> load_piece(const T* p, int64_t count, bool aligned, Use use = Us
     }
     return piece;
   }
-#pragma unroll
-  for (int w = 0; w < Piece<T>::kWords; ++w) piece.bits[w] = {{0, 0, 0, 0}};
+  piece.clear();
 #pragma unroll
   for (int i = 0; i < kPiece; ++i) {
-    if (i >= count) continue;
-    T element = load1(p + i);
-    if constexpr (sizeof(T) == 4) {
-      piece.bits[i / 4].word[i % 4] = bits_from_float(element);
-    } else {
-      piece.bits[0].word[i / 2] |= static_cast<uint32_t>(element.bits) << (i % 2 * 16);
-    }
+    if (i < count) piece.put(i, load1(p + i));
   }
   return piece;
 }

@@ -11,12 +11,11 @@ import org.jspecify.annotations.Nullable;
  *
  * {@snippet file="dev/mhc/examples/MatrixProducts.java" region="fp8"}
  */
-public abstract sealed class Fp8Gemm implements AutoCloseable permits CpuFp8Gemm {
-  final Device device;
+public abstract sealed class Fp8Gemm extends Prepared permits CpuFp8Gemm {
   final Fp8GemmConfig config;
 
   Fp8Gemm(Device device, Fp8GemmConfig config) {
-    this.device = device;
+    super(device);
     this.config = config;
   }
 
@@ -112,29 +111,4 @@ public abstract sealed class Fp8Gemm implements AutoCloseable permits CpuFp8Gemm
 
   /** Computes with operands that are right. Called with the device's lock held. */
   abstract void compute(Tensor a, Tensor aScale, Tensor b, Tensor bScale, @Nullable Tensor bias, Tensor d);
-
-  abstract boolean isReleased();
-
-  abstract void release();
-
-  /** Whether it can no longer be used: it or its device was closed. */
-  public final boolean isClosed() {
-    device.lock.lock();
-    try {
-      return isReleased();
-    } finally {
-      device.lock.unlock();
-    }
-  }
-
-  /** Frees the workspace. Does nothing when closed. */
-  @Override
-  public final void close() {
-    device.lock.lock();
-    try {
-      release();
-    } finally {
-      device.lock.unlock();
-    }
-  }
 }

@@ -14,15 +14,14 @@ import org.jspecify.annotations.Nullable;
  *
  * {@snippet file="dev/mhc/examples/MatrixProducts.java" region="gemm"}
  */
-public abstract sealed class Gemm implements AutoCloseable permits CpuGemm {
-  final Device device;
+public abstract sealed class Gemm extends Prepared permits CpuGemm {
   final GemmConfig config;
   private final long[] aShape;
   private final long[] bShape;
   private final long[] dShape;
 
   Gemm(Device device, GemmConfig config) {
-    this.device = device;
+    super(device);
     this.config = config;
     aShape = config.aShape();
     bShape = config.bShape();
@@ -102,29 +101,4 @@ public abstract sealed class Gemm implements AutoCloseable permits CpuGemm {
 
   /** Computes with operands that are right. Called with the device's lock held. */
   abstract void compute(Tensor a, Tensor b, @Nullable Tensor bias, Tensor d);
-
-  abstract boolean isReleased();
-
-  abstract void release();
-
-  /** Whether it can no longer be used: it or its device was closed. */
-  public final boolean isClosed() {
-    device.lock.lock();
-    try {
-      return isReleased();
-    } finally {
-      device.lock.unlock();
-    }
-  }
-
-  /** Frees the workspace. Does nothing when closed. */
-  @Override
-  public final void close() {
-    device.lock.lock();
-    try {
-      release();
-    } finally {
-      device.lock.unlock();
-    }
-  }
 }

@@ -19,15 +19,14 @@ package dev.mhc;
  *
  * {@snippet file="dev/mhc/examples/MuonStep.java" region="muon"}
  */
-public abstract sealed class Muon implements AutoCloseable permits CpuMuon {
-  final Device device;
+public abstract sealed class Muon extends Prepared permits CpuMuon {
   final MuonConfig config;
   final long rows;
   final long columns;
   private final long[] shape;
 
   Muon(Device device, MuonConfig config, long batch, long rows, long columns) {
-    this.device = device;
+    super(device);
     this.config = config;
     this.rows = rows;
     this.columns = columns;
@@ -141,33 +140,8 @@ public abstract sealed class Muon implements AutoCloseable permits CpuMuon {
     return shape.length == 2 ? 1 : shape[0];
   }
 
-  /** Computes with operands that are right. Called with the device's lock held, as is all below. */
+  /** Computes with operands that are right. Called with the device's lock held, as is the next. */
   abstract void computeOrthogonal(Tensor matrix, Tensor result);
 
   abstract void computeStep(Tensor parameter, Tensor gradient, Tensor momentum, float learningRate);
-
-  abstract boolean isReleased();
-
-  abstract void release();
-
-  /** Whether it can no longer be used: it or its device was closed. */
-  public final boolean isClosed() {
-    device.lock.lock();
-    try {
-      return isReleased();
-    } finally {
-      device.lock.unlock();
-    }
-  }
-
-  /** Frees the workspace. Does nothing when closed. */
-  @Override
-  public final void close() {
-    device.lock.lock();
-    try {
-      release();
-    } finally {
-      device.lock.unlock();
-    }
-  }
 }
