@@ -7,7 +7,8 @@
 //   load(p) load(p, n)     W elements of float, bf16 or f16; or the first n < W and zeros, reading nothing behind them
 //   store(p, v) store(p, v, n)
 //   stream(p, v)           store past the caches, for what is not read again soon; stream_fence() before others read it
-//   prefetch(p)            brings the line of p to the second-level cache
+//   prefetch(p)            brings the line of p to the second-level cache; inlined always, since GCC takes a function that
+//                          does nothing else for one without effect and drops its calls
 //   copy(p, to) copy(p, to, n)  W elements as they are; or the first n < W, and zeros behind them up to W
 //   load1(p) store1(p, s)  one float, or one byte
 //   load(p) store_quotient(p, a, b, 1 / b)   of e4m3, and with n as above: a / b in one rounding, |a| <= 448 b or not

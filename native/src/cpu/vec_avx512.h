@@ -67,7 +67,7 @@ inline void stream_bits(void* p, __m256i v) {
 inline void stream(bf16* p, F a) { stream_bits(p, narrow(a.v)); }
 inline void stream(f16* p, F a) { stream_bits(p, half_bits(a)); }
 inline void stream_fence() { _mm_sfence(); }
-inline void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T1); }
+__attribute__((always_inline)) inline void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T1); }
 template <class T>
 inline void copy(const T* p, T* to) {
   if constexpr (sizeof(T) == 2) {

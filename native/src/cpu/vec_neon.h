@@ -70,7 +70,7 @@ inline void stream(T* p, F a) {
   store(p, a);
 }
 inline void stream_fence() {}
-inline void prefetch(const void* p) { __builtin_prefetch(p, 0, 2); }
+__attribute__((always_inline)) inline void prefetch(const void* p) { __builtin_prefetch(p, 0, 2); }
 template <class T>
 inline void copy(const T* p, T* to) {
   std::memcpy(to, p, W * sizeof(T));
