@@ -5,6 +5,8 @@
 #include <cmath>
 #include <stdexcept>
 
+#include "device_memory.h"
+
 namespace mhc_test {
 
 Operand* Call::find(const std::string& name) const {
@@ -49,7 +51,11 @@ mhc_status Call::run(mhc_context* context) {
   size_t bytes = 0;
   mhc_status status = workspace(context, &bytes);
   if (status == MHC_OK) status = mhc_context_reserve(context, bytes);
-  return status == MHC_OK ? invoke(context) : status;
+  if (status != MHC_OK) return status;
+  std::vector<Tensor*> tensors;
+  for (Operand& operand : operands_) tensors.push_back(operand.tensor.get());
+  DeviceCopies copies(context, tensors);
+  return invoke(context);
 }
 
 void Call::poison_outputs() {

@@ -75,6 +75,7 @@ class Tensor {
   Tensor(const Element& element, std::vector<int64_t> shape, std::vector<int64_t> strides);
 
   mhc_tensor* get() { return &descriptor_; }
+  const std::shared_ptr<GuardedMemory>& memory() const { return memory_; }
   const Element& element() const { return element_; }
   const std::vector<int64_t>& shape() const { return shape_; }
   const std::vector<int64_t>& strides() const { return strides_; }

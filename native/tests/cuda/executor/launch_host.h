@@ -3,14 +3,13 @@
 #pragma once
 
 #include "cuda/runtime.h"
-#include "executor/executor.h"
+#include "executor/submit.h"
 
 namespace mhc::cuda {
 
 template <class... P>
-const char* launch(void*, const Grid& grid, void (*kernel)(P...), P... arguments) {
-  executor::run({grid.blocks, grid.threads, grid.shared_bytes, grid.cooperative}, [&] { kernel(arguments...); });
-  return nullptr;
+const char* launch(void* stream, const Grid& grid, void (*kernel)(P...), P... arguments) {
+  return executor::submit(stream, {grid.blocks, grid.threads, grid.shared_bytes, grid.cooperative}, [=] { kernel(arguments...); });
 }
 
 }  // namespace mhc::cuda

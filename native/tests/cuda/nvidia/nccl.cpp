@@ -1,0 +1,320 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the library uses of NCCL, as libnccl.so.2: ranks of one process, on streams of the stand-in's device. A collective is
+// done when it has come to the front of the streams of all its ranks; who does not call it leaves the others waiting, as with
+// the real one. Only for tests.
+#include <algorithm>
+#include <cstring>
+
+#include "numbers.h"
+#include "queues.h"
+
+using namespace nvidia;
+
+namespace {
+
+enum Result { kOk = 0, kCudaError = 1, kInvalidArgument = 4, kInvalidUsage = 5, kRemoteError = 6, kInProgress = 7 };
+
+struct UniqueId {
+  char bytes[128];
+};
+
+struct Comm;
+
+// What one rank asks of a collective.
+struct Part {
+  const char* name;
+  Comm* comm;
+  const void* send;
+  void* receive;
+  size_t count;
+  int type, op, root;
+};
+
+// One collective: what the ranks that have come to it ask. Or one message, of two ranks.
+struct Meeting {
+  size_t expected;
+  std::vector<Part> parts;
+  bool done = false;
+};
+
+struct World {
+  int ranks;
+  std::vector<Comm*> members;
+  std::map<uint64_t, std::shared_ptr<Meeting>> collectives;
+  std::map<std::string, std::shared_ptr<Meeting>> messages;
+  int joined = 0;
+  bool broken = false;
+};
+
+struct Comm {
+  std::shared_ptr<World> world;
+  int rank;
+  uint64_t calls = 0;
+  std::map<std::string, uint64_t> messages;
+  int error = kOk;
+  bool aborted = false;
+};
+
+std::map<std::string, std::shared_ptr<World>>& worlds() {
+  static std::map<std::string, std::shared_ptr<World>> map;
+  return map;
+}
+
+Type type_of(int type) {
+  switch (type) {
+    case 2: return Type::int32;
+    case 6: return Type::fp16;
+    case 7: return Type::fp32;
+    case 9: return Type::bf16;
+    case 10: return Type::e4m3;
+    default: return Type::uint8;
+  }
+}
+
+double combine(int op, double a, double b) {
+  switch (op) {
+    case 2: return std::isnan(a) || std::isnan(b) ? NAN : std::max(a, b);
+    case 3: return std::isnan(a) || std::isnan(b) ? NAN : std::min(a, b);
+    default: return a + b;
+  }
+}
+
+// Element at of the combination of all ranks' parts.
+double combined(const std::vector<Part>& parts, int64_t at) {
+  double sum = load(type_of(parts[0].type), parts[0].send, at);
+  for (size_t rank = 1; rank < parts.size(); ++rank) {
+    sum = combine(parts[0].op, sum, load(type_of(parts[0].type), parts[rank].send, at));
+    if (parts[0].type != 2) sum = static_cast<float>(sum);
+  }
+  return parts[0].op == 4 ? sum / static_cast<double>(parts.size()) : sum;
+}
+
+// All have come; they are in the order of the ranks.
+void perform(const std::vector<Part>& parts) {
+  const Part& first = parts[0];
+  const size_t bytes = first.count * bytes_of(type_of(first.type));
+  const std::string name = first.name;
+  std::vector<std::vector<char>> results(parts.size());
+  for (size_t rank = 0; rank < parts.size(); ++rank) {
+    std::vector<char>& out = results[rank];
+    if (name == "ncclAllReduce" || name == "ncclReduceScatter") {
+      out.resize(bytes);
+      const int64_t start = name == "ncclAllReduce" ? 0 : static_cast<int64_t>(rank * first.count);
+      for (size_t i = 0; i < first.count; ++i) {
+        store(type_of(first.type), out.data(), static_cast<int64_t>(i), combined(parts, start + static_cast<int64_t>(i)));
+      }
+    } else if (name == "ncclAllGather") {
+      for (const Part& part : parts) {
+        out.insert(out.end(), static_cast<const char*>(part.send), static_cast<const char*>(part.send) + bytes);
+      }
+    } else {  // broadcast
+      const auto* from = static_cast<const char*>(parts[first.root].send);
+      out.assign(from, from + bytes);
+    }
+  }
+  for (size_t rank = 0; rank < parts.size(); ++rank)
+    if (!results[rank].empty()) std::memcpy(parts[rank].receive, results[rank].data(), results[rank].size());
+}
+
+bool agree(const std::vector<Part>& parts) {
+  return std::all_of(parts.begin(), parts.end(), [&](const Part& part) {
+    return !std::strcmp(part.name, parts[0].name) && part.count == parts[0].count && part.type == parts[0].type &&
+           part.op == parts[0].op && part.root == parts[0].root;
+  });
+}
+
+void finish(Meeting& meeting, World& world) {
+  meeting.done = true;
+  std::vector<Part>& parts = meeting.parts;
+  std::sort(parts.begin(), parts.end(), [](const Part& a, const Part& b) { return a.comm->rank < b.comm->rank; });
+  if (meeting.expected == 2 && std::strcmp(parts[0].name, parts[1].name) != 0) {  // a message
+    const Part& from = parts[0].send ? parts[0] : parts[1];
+    const Part& to = parts[0].send ? parts[1] : parts[0];
+    if (from.count == to.count && from.type == to.type) {
+      std::memcpy(to.receive, from.send, from.count * bytes_of(type_of(from.type)));
+      return;
+    }
+  } else if (agree(parts)) {
+    return perform(parts);
+  }
+  for (Comm* member : world.members)
+    if (member) member->error = kInvalidUsage;
+}
+
+// The work of one rank in a stream: it comes to the meeting, and leaves when all have.
+Work attend(const Part& part, std::shared_ptr<Meeting> meeting) {
+  auto present = std::make_shared<bool>(false);
+  const std::shared_ptr<World> world = part.comm->world;
+  return [part, meeting, present, world] {
+    if (part.comm->aborted) return true;
+    if (!*present) {
+      *present = true;
+      meeting->parts.push_back(part);
+    }
+    if (!meeting->done && meeting->parts.size() == meeting->expected && !world->broken) finish(*meeting, *world);
+    return meeting->done;
+  };
+}
+
+struct Queued {
+  Work work;
+  void* stream;
+};
+thread_local int group_depth = 0;
+thread_local std::vector<Queued> group;
+thread_local std::vector<std::function<bool()>> joins;  // communicators that a group makes: true once all have come
+
+int submit(std::unique_lock<std::mutex>& lock, Work work, void* stream) {
+  (void)lock;
+  if (group_depth > 0) {
+    group.push_back({std::move(work), stream});
+    return kOk;
+  }
+  return Device::get().enqueue(stream, "nccl", std::move(work)) ? kCudaError : kOk;
+}
+
+int collective(const Part& part, void* stream) {
+  Device& device = Device::get();
+  std::unique_lock lock(device.mutex);
+  if (device.failure(part.name)) return kCudaError;
+  if (part.comm->error) return part.comm->error;
+  std::shared_ptr<Meeting>& meeting = part.comm->world->collectives[part.comm->calls++];
+  if (!meeting) meeting = std::make_shared<Meeting>(Meeting{static_cast<size_t>(part.comm->world->ranks), {}});
+  return submit(lock, attend(part, meeting), stream);
+}
+
+int message(const Part& part, int from, int to, void* stream) {
+  Device& device = Device::get();
+  std::unique_lock lock(device.mutex);
+  if (device.failure(part.name)) return kCudaError;
+  if (part.comm->error) return part.comm->error;
+  const std::string pair = std::to_string(from) + ">" + std::to_string(to);
+  const std::string key = pair + "#" + std::to_string(part.comm->messages[pair]++);
+  std::shared_ptr<Meeting>& meeting = part.comm->world->messages[key];
+  if (!meeting) meeting = std::make_shared<Meeting>(Meeting{2, {}});
+  return submit(lock, attend(part, meeting), stream);
+}
+
+}  // namespace
+
+MHC_STAND_IN_API int ncclGetVersion(int* version) { return *version = 23007, kOk; }
+MHC_STAND_IN_API const char* ncclGetErrorString(int code) {
+  static constexpr const char* texts[] = {"no error", "unhandled cuda error", "unhandled system error", "internal error",
+                                          "invalid argument", "invalid usage", "remote process exited or there was a network error",
+                                          "NCCL operation in progress"};
+  return code >= 0 && code < 8 ? texts[code] : "unknown result code";
+}
+MHC_STAND_IN_API const char* ncclGetLastError(void*) { return ""; }
+MHC_STAND_IN_API int ncclGetUniqueId(UniqueId* id) {
+  static int next = 0;
+  Device& device = Device::get();
+  std::unique_lock lock(device.mutex);
+  std::memset(id, 0, sizeof *id);
+  std::snprintf(id->bytes, sizeof id->bytes, "stand-in-%d", next++);
+  return kOk;
+}
+
+MHC_STAND_IN_API int ncclCommInitRank(void** handle, int ranks, UniqueId id, int rank) {
+  Device& device = Device::get();
+  std::unique_lock lock(device.mutex);
+  if (device.failure("ncclCommInitRank")) return kCudaError;
+  const std::string name(id.bytes, strnlen(id.bytes, sizeof id.bytes));
+  if (name.rfind("stand-in-", 0) != 0 || rank < 0 || rank >= ranks) return kInvalidArgument;
+  std::shared_ptr<World>& world = worlds()[name];
+  if (!world) world = std::make_shared<World>(World{ranks, std::vector<Comm*>(ranks), {}, {}});
+  if (world->ranks != ranks || world->members[rank]) return kInvalidUsage;
+  auto* comm = new Comm;
+  comm->world = world;
+  comm->rank = rank;
+  world->members[rank] = comm;
+  world->joined++;
+  *handle = comm;
+  device.changed.notify_all();
+  const std::shared_ptr<World> joined = world;
+  if (group_depth > 0) {
+    joins.push_back([joined] { return joined->joined == joined->ranks; });
+  } else {
+    device.wait(lock, [&] { return joined->joined == joined->ranks; });
+  }
+  return kOk;
+}
+
+MHC_STAND_IN_API int ncclCommDestroy(void* handle) {
+  auto* comm = static_cast<Comm*>(handle);
+  Device& device = Device::get();
+  std::unique_lock lock(device.mutex);
+  comm->world->members[comm->rank] = nullptr;  // the Comm stays: work in streams may still lead to it
+  return kOk;
+}
+MHC_STAND_IN_API int ncclCommFinalize(void*) { return kOk; }
+MHC_STAND_IN_API int ncclCommAbort(void* handle) {
+  auto* comm = static_cast<Comm*>(handle);
+  Device& device = Device::get();
+  std::unique_lock lock(device.mutex);
+  comm->aborted = true;
+  comm->world->broken = true;
+  comm->world->members[comm->rank] = nullptr;
+  for (Comm* member : comm->world->members)
+    if (member && !member->error) member->error = kRemoteError;
+  device.changed.notify_all();
+  return kOk;
+}
+MHC_STAND_IN_API int ncclCommGetAsyncError(void* handle, int* error) {
+  Device& device = Device::get();
+  std::unique_lock lock(device.mutex);
+  return *error = static_cast<Comm*>(handle)->error, kOk;
+}
+MHC_STAND_IN_API int ncclCommCount(void* handle, int* count) { return *count = static_cast<Comm*>(handle)->world->ranks, kOk; }
+MHC_STAND_IN_API int ncclCommCuDevice(void*, int* device) { return *device = 0, kOk; }
+MHC_STAND_IN_API int ncclCommUserRank(void* handle, int* rank) { return *rank = static_cast<Comm*>(handle)->rank, kOk; }
+
+MHC_STAND_IN_API int ncclGroupStart() { return ++group_depth, kOk; }
+MHC_STAND_IN_API int ncclGroupEnd() {
+  if (group_depth == 0) return kInvalidUsage;
+  if (--group_depth > 0) return kOk;
+  Device& device = Device::get();
+  std::unique_lock lock(device.mutex);
+  for (const auto& all_here : joins) device.wait(lock, all_here);
+  joins.clear();
+  int result = kOk;
+  while (!group.empty()) {  // what goes to one stream goes on side by side
+    void* stream = group.front().stream;
+    std::vector<Work> together;
+    for (auto each = group.begin(); each != group.end();) {
+      if (each->stream == stream) {
+        together.push_back(std::move(each->work));
+        each = group.erase(each);
+      } else {
+        ++each;
+      }
+    }
+    auto rest = std::make_shared<std::vector<Work>>(std::move(together));
+    if (device.enqueue(stream, "nccl", [rest] {
+          rest->erase(std::remove_if(rest->begin(), rest->end(), [](const Work& work) { return work(); }), rest->end());
+          return rest->empty();
+        }))
+      result = kCudaError;
+  }
+  return result;
+}
+
+MHC_STAND_IN_API int ncclAllReduce(const void* send, void* receive, size_t count, int type, int op, void* comm, void* stream) {
+  return collective({"ncclAllReduce", static_cast<Comm*>(comm), send, receive, count, type, op, 0}, stream);
+}
+MHC_STAND_IN_API int ncclReduceScatter(const void* send, void* receive, size_t count, int type, int op, void* comm, void* stream) {
+  return collective({"ncclReduceScatter", static_cast<Comm*>(comm), send, receive, count, type, op, 0}, stream);
+}
+MHC_STAND_IN_API int ncclAllGather(const void* send, void* receive, size_t count, int type, void* comm, void* stream) {
+  return collective({"ncclAllGather", static_cast<Comm*>(comm), send, receive, count, type, 0, 0}, stream);
+}
+MHC_STAND_IN_API int ncclBroadcast(const void* send, void* receive, size_t count, int type, int root, void* comm, void* stream) {
+  return collective({"ncclBroadcast", static_cast<Comm*>(comm), send, receive, count, type, 0, root}, stream);
+}
+MHC_STAND_IN_API int ncclSend(const void* send, size_t count, int type, int peer, void* handle, void* stream) {
+  auto* comm = static_cast<Comm*>(handle);
+  return message({"ncclSend", comm, send, nullptr, count, type, 0, peer}, comm->rank, peer, stream);
+}
+MHC_STAND_IN_API int ncclRecv(void* receive, size_t count, int type, int peer, void* handle, void* stream) {
+  auto* comm = static_cast<Comm*>(handle);
+  return message({"ncclRecv", comm, nullptr, receive, count, type, 0, peer}, peer, comm->rank, stream);
+}
