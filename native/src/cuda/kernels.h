@@ -44,7 +44,10 @@ struct Kernel {
   X(boundary, BOUNDARY, Boundary)                \
   X(expand, EXPAND, Expand)                      \
   X(expand_backward, EXPAND_BACKWARD, ExpandBackward) \
+  X(head, HEAD, Head)                            \
+  X(head_backward, HEAD_BACKWARD, HeadBackward)  \
   X(rmsnorm, RMSNORM, Rmsnorm)                   \
+  X(rmsnorm_backward, RMSNORM_BACKWARD, RmsnormBackward) \
   X(fp8_quantize, FP8_QUANTIZE, Fp8Quantize)     \
   X(fp8_dequantize, FP8_DEQUANTIZE, Fp8Dequantize)
 

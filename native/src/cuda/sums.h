@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+// Sums over the threads of a warp and of a block, always in the same order.
+#pragma once
+
+#include "cuda/device.h"
+
+namespace mhc::cuda {
+
+struct Adding {
+  MHC_FN float operator()(float a, float b) const { return a + b; }
+};
+struct Largest {
+  MHC_FN float operator()(float a, float b) const { return b > a || b != b ? b : a; }  // a NaN stays
+};
+
+template <class Combine>
+MHC_FN float over_warp(float v, const Combine& combine) {
+#pragma unroll
+  for (int mask = 16; mask > 0; mask /= 2) v = combine(v, shuffle_xor(v, mask));
+  return v;
+}
+
+// kValues numbers of each thread, combined over the block: all threads put theirs, then any may ask for a total. Two sets of
+// places take turns, so that one barrier is enough.
+template <int kValues, class Combine = Adding>
+class OverBlock {
+ public:
+  static constexpr int floats(int threads) { return 2 * kValues * (threads / 32); }
+  MHC_FN explicit OverBlock(float* places) : places_(places) {}
+
+  // Ends with a barrier of the block.
+  MHC_FN void put(const float (&v)[kValues]) {
+    const int warps = block_threads() / 32, warp = thread_index() / 32, lane = thread_index() % 32;
+    turn_ ^= 1;
+#pragma unroll
+    for (int k = 0; k < kValues; ++k) {
+      const float of_warp = over_warp(v[k], Combine{});
+      if (lane == 0) places_[(turn_ * kValues + k) * warps + warp] = of_warp;
+    }
+    sync_block();
+  }
+  // Until the put after next.
+  MHC_FN float total(int k) const {
+    const int warps = block_threads() / 32;
+    const float* places = places_ + (turn_ * kValues + k) * warps;
+    float total = places[0];
+    for (int w = 1; w < warps; ++w) total = Combine{}(total, places[w]);
+    return total;
+  }
+
+ private:
+  float* places_;
+  int turn_ = 0;
+};
+
+}  // namespace mhc::cuda
