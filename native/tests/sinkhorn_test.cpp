@@ -45,7 +45,6 @@ TEST(Sinkhorn, agrees_with_the_oracle) {
           Form form;
           form.config = config;
           form.streams = k;
-          if (beyond_cuda(tier, k)) continue;
           form.tokens = k > 8 ? 3 : 19;
           form.logits = deviation;
           SCOPED_TRACE(describe(config, form, tier));
@@ -67,7 +66,6 @@ TEST(Sinkhorn, agrees_with_the_oracle_on_large_matrices) {
         Form form;
         form.config = preset(p, 4);
         form.streams = k;
-        if (beyond_cuda(tier, k)) continue;
         form.tokens = 2;
         SCOPED_TRACE(describe(form.config, form, tier));
         auto call = make_sinkhorn(form, random);
@@ -84,14 +82,15 @@ TEST(Sinkhorn, does_not_overflow) {
   Random random;
   for (int32_t p : {MHC_PRESET_PAPER, MHC_PRESET_MEGATRON, MHC_PRESET_TRANSFORMER_ENGINE})
     for (int32_t tier : tiers())
-      for (int32_t k : {4, 20})
+      for (int32_t k : {4, 20, 140})
         for (double offset : {-300.0, -100.0, 100.0, 300.0})
           for (bool row : {true, false}) {
-            Context context(tier);
+            if (k > 100 && offset > 0) continue;  // the oracle takes its time
+            Context context(tier, 2);
             Form form;
             form.config = preset(p, 4);
             form.streams = k;
-            if (beyond_cuda(tier, k)) continue;
+            form.tokens = k > 100 ? 1 : 5;
             auto call = make_sinkhorn(form, random);
             Array logits = call->values("logits");
             for (int64_t b = 0; b < form.tokens; ++b)
@@ -118,17 +117,6 @@ TEST(Sinkhorn, reads_nothing_else_of_the_config) {
   call->config.post_multiplier = -1;
   ASSERT_EQ(call->run(context), MHC_OK) << mhc_last_error();
   EXPECT_EQ(expected, call->values("out"));
-}
-
-TEST(Sinkhorn, says_where_cuda_ends) {
-  Random random;
-  for (int32_t tier : tiers()) {
-    if (tier != kCuda) continue;
-    Form form;
-    form.streams = 17;
-    EXPECT_EQ(make_sinkhorn(form, random)->run(Context(tier)), MHC_UNSUPPORTED);
-    EXPECT_NE(std::string(mhc_last_error()).find("mhc_sinkhorn: the CUDA backend of this version does not take matrices"), std::string::npos);
-  }
 }
 
 }  // namespace

@@ -147,8 +147,6 @@ class Context {
 std::vector<int32_t> tiers();
 inline constexpr int32_t kCuda = 1000;  // as a tier: the CUDA device
 std::string tier_name(int32_t tier);
-// Matrices of a size that the CUDA backend does not take yet.
-inline bool beyond_cuda(int32_t tier, int64_t size) { return tier == kCuda && size > 16; }
 
 mhc_config preset(int32_t preset, int32_t streams);
 

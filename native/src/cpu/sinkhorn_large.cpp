@@ -3,13 +3,14 @@
 
 #include <cfloat>
 
+#include "lanes/sinkhorn_large.h"
+
 namespace mhc::cpu::MHC_TIER {
 namespace {
 
 constexpr int64_t kBlockRows = 32, kGroup = 4;
 // Largest matrix whose K the workspace holds where no output can. Rows of a larger one are made at each use.
 constexpr int64_t kKeptSize = 1024;
-constexpr float kFar = 0x1p32f, kMostFactor = 1e30f;
 
 int64_t padded(int64_t k) { return (k + 15) / 16 * 16; }
 int64_t blocks_of(int64_t k) { return (k + kBlockRows - 1) / kBlockRows; }
@@ -49,51 +50,14 @@ struct Range {
     most = max(most, x);
     least = min(least, x);
   }
-  bool far() const { return max_of(most) > kFar || max_of(zero() - least) > -1.0f / kFar; }
+  bool far() const { return max_of(most) > LargePlan::kFar || max_of(zero() - least) > -1.0f / LargePlan::kFar; }
 };
 
-// The alternation as a list of iterations, each a half-step of rows, then one of columns.
-struct Plan {
-  int64_t k, pitch, blocks;
-  int first, last;  // iteration 0 has columns alone
-  bool softmax, rows_first;
-  int32_t start, eps_mode;
-  float eps, start_eps;
+struct Plan : LargePlan {
+  int64_t pitch, blocks;
 
-  Plan(const mhc_config& config, int64_t size)
-      : k(size),
-        pitch(padded(size)),
-        blocks(blocks_of(size)),
-        last(config.iterations),
-        rows_first(config.sinkhorn_order == MHC_SINKHORN_ROWS_FIRST),
-        start(config.sinkhorn_start),
-        eps_mode(config.sinkhorn_eps == 0.0f ? MHC_EPS_NONE : config.sinkhorn_eps_mode),
-        eps(config.sinkhorn_eps) {
-    first = rows_first ? 1 : 0;
-    bool row_scale_is_free = rows_first && eps_mode == MHC_EPS_NONE;
-    if (start == MHC_SINKHORN_EXP_MINUS_ROW_MAX && row_scale_is_free) start = MHC_SINKHORN_EXP;
-    if (start == MHC_SINKHORN_SOFTMAX_PLUS_EPS && row_scale_is_free && eps == 0.0f) start = MHC_SINKHORN_EXP;
-    softmax = start == MHC_SINKHORN_SOFTMAX_PLUS_EPS;
-    start_eps = softmax ? eps : 0.0f;
-  }
-  int count() const { return last - first + 1; }
-  bool has_rows(int t) const { return t > 0 && !(t == 1 && softmax && rows_first); }
-  bool has_columns(int t) const { return rows_first || t < last; }
+  Plan(const mhc_config& config, int64_t size) : LargePlan(config, size), pitch(padded(size)), blocks(blocks_of(size)) {}
   int64_t block_end(int64_t block) const { return std::min(k, (block + 1) * kBlockRows); }
-
-  double divisor(double sum) const {
-    if (eps_mode == MHC_EPS_ADD) return sum + eps;
-    return eps_mode == MHC_EPS_CLAMP && !(sum > eps) && sum == sum ? eps : sum;
-  }
-  // d log of the new factor by d log of the old one
-  double kept(double sum, double divided_by) const {
-    if (eps_mode == MHC_EPS_ADD) return eps / divided_by;
-    return eps_mode == MHC_EPS_CLAMP && sum < eps ? 1.0 : 0.0;
-  }
-  // The gradient of a factor's logarithm that reaches its sum.
-  float pull(float gradient, float kept) const {
-    return eps_mode == MHC_EPS_CLAMP ? gradient - gradient * kept : gradient;
-  }
 };
 
 // What one iteration leaves for the way back.
@@ -324,21 +288,10 @@ void Large::log_pass(int t) {
         store_upto(row + j, value, left);
         total = total + (left >= W ? value : load_upto(row + j, left));
       }
-      const double row_sum = sum(total), size = std::exp(static_cast<double>(most) + f_[i]);
-      double scale = size, kept = 0.0;
-      if (normalise) {
-        if (plan.eps_mode == MHC_EPS_NONE || size > 1e300) {
-          scale = 1.0 / row_sum;
-          f_[i] = static_cast<float>(-(most + std::log(row_sum)));
-        } else {
-          double divisor = plan.divisor(row_sum * size);
-          kept = plan.kept(row_sum * size, divisor);
-          scale = size / divisor;
-          f_[i] = static_cast<float>(f_[i] - std::log(divisor));
-        }
-      }
-      if (tape_.base) tape_.kept_u(t)[i] = static_cast<float>(kept);
-      const F scale_w = set(static_cast<float>(scale));
+      const Plan::FreshRow step = plan.fresh_row(sum(total), most, f_[i], normalise);
+      f_[i] = step.f;
+      if (tape_.base) tape_.kept_u(t)[i] = static_cast<float>(step.kept);
+      const F scale_w = set(static_cast<float>(step.scale));
       for (int64_t j = 0; j < plan.k; j += W) {
         F value = load_upto(row + j, plan.k - j) * scale_w;
         store_upto(row + j, value, plan.k - j);
@@ -357,16 +310,9 @@ void Large::linear_pass(int t) {
       float sums[kGroup];
       dots<group>(rows, v_, plan.k, sums);
       for (int r = 0; r < group; ++r) {
-        float& u = u_[i + r];
-        float row_sum = plan.eps_mode == MHC_EPS_NONE ? sums[r] : sums[r] * u;
-        if (plan.eps_mode == MHC_EPS_NONE) {
-          u = 1.0f / row_sum;
-        } else {
-          float divisor = static_cast<float>(plan.divisor(row_sum));
-          if (tape_.base) tape_.kept_u(t)[i + r] = static_cast<float>(plan.kept(row_sum, divisor));
-          u = u / divisor;
-          if (u > kMostFactor) u = kMostFactor;
-        }
+        float kept;
+        u_[i + r] = plan.row_factor(sums[r], u_[i + r], &kept);
+        if (tape_.base) tape_.kept_u(t)[i + r] = kept;
       }
       if (columns_follow) add_rows<group>(rows, u_ + i, plan.k, partial);
     });
@@ -376,7 +322,7 @@ void Large::linear_pass(int t) {
 // Rows came first, and a column far below the others has a sum that vanishes in a float: K anew, with g by each column's
 // maximum, so that its sums lie in [1, k].
 void Large::rescue_columns(int t) {
-  if (t != plan.first || t == 0 || plan.eps_mode != MHC_EPS_NONE || plan.start != MHC_SINKHORN_EXP) return;
+  if (!plan.columns_may_vanish(t)) return;
   bool vanishes = false;
   for (int64_t j = 0; j < plan.pitch; j += W) store(v_ + j, partial_sum(j));
   for (int64_t j = 0; j < plan.k; ++j) vanishes |= v_[j] < 1e-30f;
@@ -396,36 +342,20 @@ void Large::rescue_columns(int t) {
 }
 
 void Large::columns(int t) {
-  if (t == 0 && !plan.softmax) {  // the only sums that may be out of a float's range: from and to logarithms
+  if (plan.columns_in_logarithms(t)) {
     for (int64_t j = 0; j < plan.pitch; j += W) store(v_ + j, partial_sum(j));
     for (int64_t j = 0; j < plan.k; ++j) {
-      double size = std::exp(-static_cast<double>(g_[j])), kept = 0.0, rest = std::log(static_cast<double>(v_[j]));
-      if (plan.eps_mode != MHC_EPS_NONE && size < 1e300) {
-        double divisor = plan.divisor(v_[j] * size);
-        kept = plan.kept(v_[j] * size, divisor);
-        g_[j] = static_cast<float>(-std::log(divisor));
-      } else {
-        g_[j] = static_cast<float>(g_[j] - rest);
-      }
-      if (tape_.base) tape_.kept_v(t)[j] = static_cast<float>(kept);
+      float kept;
+      g_[j] = plan.column_logarithm(v_[j], g_[j], &kept);
+      if (tape_.base) tape_.kept_v(t)[j] = kept;
     }
     return fill(v_, 1.0f);
   }
   rescue_columns(t);
   for (int64_t j = 0; j < plan.pitch; j += W) {
-    F total = partial_sum(j), v = load(v_ + j);
-    if (plan.eps_mode == MHC_EPS_NONE) {
-      v = set(1.0f) / total;
-    } else {
-      F eps = set(plan.eps), column_sum = v * total;
-      F divisor = plan.eps_mode == MHC_EPS_ADD ? column_sum + eps : max(eps, column_sum);
-      if (tape_.base) {
-        F kept = plan.eps_mode == MHC_EPS_ADD ? eps / divisor : select_less(column_sum, eps, set(1.0f), zero());
-        store(tape_.kept_v(t) + j, kept);
-      }
-      v = min(set(kMostFactor), v / divisor);
-    }
-    store(v_ + j, v);
+    F kept;
+    store(v_ + j, plan.column_factor(partial_sum(j), load(v_ + j), &kept));
+    if (tape_.base) store(tape_.kept_v(t) + j, kept);
   }
   for (int64_t j = plan.k; j < plan.pitch; ++j) v_[j] = 0.0f;
 }
@@ -442,7 +372,7 @@ void Large::alternate() {
   fill(u_, 1.0f);
   fill(v_, 1.0f);
   start_rows();
-  if (plan.first == 0 && !plan.softmax) start_columns();
+  if (plan.columns_in_logarithms(plan.first)) start_columns();
   bool fresh = true;
   for (int t = plan.first; t <= plan.last; ++t) {
     if (fresh) {
@@ -458,7 +388,7 @@ void Large::alternate() {
     }
     if (tape_.base) fresh_[t - plan.first] = fresh ? 1.0f : 0.0f;
     const bool was_fresh = fresh;
-    fresh = t == 0 && !plan.softmax;
+    fresh = plan.columns_in_logarithms(t);
     if (plan.has_columns(t)) columns(t);
     if (tape_.base) {
       record(t);

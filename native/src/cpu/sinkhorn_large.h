@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Alternating normalisation of one matrix that does not fit into lanes, and back.
 //
-// M = K[i][j] u[i] v[j], and K = exp(L[i][j] + shift[i] + f[i] + g[j]) (plus eps exp(f[i] + g[j]) after a softmax). A half
-// step of rows and the sums that the following half-step of columns wants are one pass over K; only u and v change. When
-// one of them has moved far, its logarithm goes into f or g and K is made again from the logits, so that nothing
-// overflows and what had underflowed comes back. Rows are cut into blocks by the matrix's size alone, each has column
-// sums of its own, and these are added up in order: results do not depend on the threads.
+// The mathematics is in lanes/sinkhorn_large.h. A half-step of rows and the sums that the following half-step of columns
+// wants are one pass over K. Rows are cut into blocks by the matrix's size alone, each has column sums of its own, and these
+// are added up in order: results do not depend on the threads.
 #pragma once
 
 #include "cpu/dispatch.h"

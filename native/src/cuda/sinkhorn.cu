@@ -2,7 +2,7 @@
 // Small matrices, up to 16 x 16: one to a thread, four by four in registers.
 #include "lanes/sinkhorn.h"
 
-#include "cuda/rows.h"
+#include "cuda/sinkhorn_large.h"
 
 namespace mhc::cuda {
 namespace {
@@ -19,12 +19,16 @@ MHC_KERNEL(kThreads) sinkhorn_kernel(const mhc_config config, const int64_t batc
   });
 }
 
+large::Large large_of(const SinkhornProblem& p) { return {p.config, p.batch, p.size, p.logits, {}, p.out, false}; }
+
 }  // namespace
 
-size_t sinkhorn_space(const SinkhornProblem&, const DeviceProperties&) { return 0; }
+size_t sinkhorn_space(const SinkhornProblem& p, const DeviceProperties& device) {
+  return p.size > kMaxStreams ? large::sinkhorn_large_space(large_of(p), device) : 0;
+}
 
 void sinkhorn(const SinkhornProblem& p, Job& job) {
-  if (p.size > kMaxStreams) return job.refuse("matrices larger than 16 x 16");
+  if (p.size > kMaxStreams) return large::sinkhorn_large(large_of(p), job);
   with_streams(static_cast<int>(p.size), [&](auto n) {
     job.launch(share(p.batch, job.device), sinkhorn_kernel<n>, p.config, p.batch, static_cast<int>(p.size),
                Array<const float>(p.logits), Array<float>(p.out));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Small matrices, up to 16 x 16: one to a thread, which keeps what the walk back wants in its part of the workspace.
-#include "cuda/rows.h"
+#include "cuda/sinkhorn_large.h"
 #include "lanes/sinkhorn.h"
 
 namespace mhc::cuda {
@@ -30,18 +30,23 @@ MHC_KERNEL(kThreads) sinkhorn_backward_kernel(const mhc_config config, const int
 }
 
 int64_t scratch_of_thread(const SinkhornBackwardProblem& p) {
-  return p.size > kMaxStreams ? 0 : static_cast<int64_t>(sinkhorn_lanes_backward_scratch(p.config, static_cast<int>(p.size)));
+  return static_cast<int64_t>(sinkhorn_lanes_backward_scratch(p.config, static_cast<int>(p.size)));
+}
+
+large::Large large_of(const SinkhornBackwardProblem& p) {
+  return {p.config, p.batch, p.size, p.logits, p.d_out, p.d_logits, p.accumulate_inputs};
 }
 
 }  // namespace
 
 size_t sinkhorn_backward_space(const SinkhornBackwardProblem& p, const DeviceProperties& device) {
+  if (p.size > kMaxStreams) return large::sinkhorn_large_backward_space(large_of(p), device);
   const Grid grid = share(p.batch, device);
   return static_cast<size_t>(grid.blocks * grid.threads * scratch_of_thread(p)) * sizeof(float);
 }
 
 void sinkhorn_backward(const SinkhornBackwardProblem& p, Job& job) {
-  if (p.size > kMaxStreams) return job.refuse("matrices larger than 16 x 16");
+  if (p.size > kMaxStreams) return large::sinkhorn_large_backward(large_of(p), job);
   with_streams(static_cast<int>(p.size), [&](auto n) {
     job.launch(share(p.batch, job.device), sinkhorn_backward_kernel<n>, p.config, p.batch, static_cast<int>(p.size),
                p.accumulate_inputs, Array<const float>(p.logits), Array<const float>(p.d_out), Array<float>(p.d_logits),
