@@ -49,7 +49,9 @@ struct Kernel {
   X(rmsnorm, RMSNORM, Rmsnorm)                   \
   X(rmsnorm_backward, RMSNORM_BACKWARD, RmsnormBackward) \
   X(fp8_quantize, FP8_QUANTIZE, Fp8Quantize)     \
-  X(fp8_dequantize, FP8_DEQUANTIZE, Fp8Dequantize)
+  X(fp8_dequantize, FP8_DEQUANTIZE, Fp8Dequantize) \
+  X(gain, GAIN, Gain)                            \
+  X(birkhoff, BIRKHOFF, Birkhoff)
 
 #define MHC_DECLARE(name, NAME, Type)                                                \
   size_t name##_space(const Type##Problem& problem, const DeviceProperties& device); \
