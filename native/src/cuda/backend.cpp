@@ -115,10 +115,6 @@ class CudaBackend final : public Backend {
     if (properties_.counts_traffic) start_count(arguments);
     kernel.run(problem, job);
     if (properties_.counts_traffic) stop_count(wanted, &traffic_);
-    if (job.refused) {
-      return fail(MHC_UNSUPPORTED, "%s: the CUDA backend of this version does not take %s; use a CPU context",
-                  arguments.function(), job.refused);
-    }
     return job.error ? device_error(arguments.function(), job.error) : MHC_OK;
   }
 

@@ -19,9 +19,6 @@ struct Job {
   char* workspace;     // 256-byte aligned, at least what its space function asked for
   uint32_t* counters;  // kCounters, zero; an operation leaves them zero
   const char* error = nullptr;    // of the first launch that failed; the others do nothing
-  const char* refused = nullptr;  // what this backend does not do of the operation
-
-  void refuse(const char* what) { refused = what; }
 
   template <class... P>
   void launch(const Grid& grid, void (*kernel)(P...), std::type_identity_t<P>... arguments) {
