@@ -6,6 +6,7 @@ import dev.mhc.CpuTier;
 import dev.mhc.DType;
 import dev.mhc.Device;
 import dev.mhc.NativeLibraryException;
+import dev.mhc.bench.Text;
 import java.io.IOException;
 import java.io.PrintWriter;
 import java.nio.file.Files;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.mhc.bench.demo;
 
+import dev.mhc.bench.Text;
+
 /**
  * The demo's loss: the mean cross-entropy of the next byte, in nats. Logits are scalar products with the embeddings:
  * {@code logit[t][v] = <z[t], embedding[v]> / sqrt(C)}.

@@ -6,6 +6,7 @@ import dev.mhc.Device;
 import dev.mhc.Gain;
 import dev.mhc.Tensor;
 import dev.mhc.bench.Rows;
+import dev.mhc.bench.Text;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.SplittableRandom;

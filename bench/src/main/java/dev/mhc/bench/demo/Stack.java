@@ -14,6 +14,7 @@ import dev.mhc.Parameters;
 import dev.mhc.RmsNorm;
 import dev.mhc.Tensor;
 import dev.mhc.bench.Rows;
+import dev.mhc.bench.Text;
 import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
 import java.util.List;

@@ -8,7 +8,7 @@ import java.util.ArrayList;
 import java.util.List;
 
 /** Horizontal bars, each with its value in words, as SVG. */
-final class Bars {
+public final class Bars {
   private static final int WIDTH = 760;
   private static final int ROW = 22;
   private static final int TOP = 30;
@@ -20,17 +20,19 @@ final class Bars {
   private final List<Bar> bars = new ArrayList<>();
 
   /** With so much room, in pixels, for the labels. */
-  Bars(String title, int labels) {
+  public Bars(String title, int labels) {
     this.title = title;
     this.labels = labels;
   }
 
-  Bars bar(String label, double value, String words, int color) {
+  /** Adds a bar. */
+  public Bars bar(String label, double value, String words, int color) {
     bars.add(new Bar(label, value, words, color));
     return this;
   }
 
-  String svg() {
+  /** As SVG, for an {@link Html} page. */
+  public String svg() {
     int height = TOP + ROW * bars.size() + 6;
     double most = bars.stream().mapToDouble(Bar::value).max().orElse(1);
     double room = WIDTH - labels - 190;

@@ -19,31 +19,8 @@ public final class Page {
   private static final int LIMIT = 2;
   private static final int OTHER = 3;
 
-  private static final String STYLE = """
-      :root { --paper: #fff; --ink: #1c2733; --soft: #5b6875; --grid: #e3e8ed;
-        --c0: #1f6fd0; --c1: #d9730d; --c2: #6b7785; --c3: #8a4fbf; }
-      @media (prefers-color-scheme: dark) { :root { --paper: #12171d; --ink: #e4e9ee; --soft: #9aa7b4; --grid: #2a333d;
-        --c0: #5aa2f5; --c1: #f2994a; --c2: #93a0ad; --c3: #b98ae6; } }
-      body { margin: 2rem auto; max-width: 1180px; padding: 0 1rem; background: var(--paper); color: var(--ink);
-        font: 15px/1.5 system-ui, "DejaVu Sans", sans-serif; }
-      h1 { font-size: 1.5rem } h2 { font-size: 1.15rem; margin-top: 2.2rem } p { max-width: 75ch }
-      table { border-collapse: collapse; font-size: 13px; font-variant-numeric: tabular-nums }
-      th, td { padding: 2px 10px; text-align: right; border-bottom: 1px solid var(--grid); white-space: nowrap }
-      th { position: sticky; top: 0; background: var(--paper) }
-      th:first-child, td:first-child, th:nth-child(2), .shapes td:nth-child(2) { text-align: left }
-      .plots { display: flex; flex-wrap: wrap; gap: 18px } .wide { overflow-x: auto }
-      svg { max-width: 100%; height: auto } svg text { fill: var(--ink); font: 12px system-ui, "DejaVu Sans", sans-serif }
-      svg .title { font-weight: 600; font-size: 13.5px } svg .tick, svg .axis { fill: var(--soft) }
-      svg .label { font-size: 11px } .grid { stroke: var(--grid); fill: none }
-      .line, .dashed { fill: none; stroke-width: 2 } .dashed { stroke-dasharray: 5 4 }
-      .line.c0, .dashed.c0 { stroke: var(--c0) } .line.c1, .dashed.c1 { stroke: var(--c1) }
-      .line.c2, .dashed.c2 { stroke: var(--c2) } .line.c3, .dashed.c3 { stroke: var(--c3) }
-      .dot.c0, .bar.c0 { fill: var(--c0) } .dot.c1, .bar.c1 { fill: var(--c1) }
-      .dot.c2, .bar.c2 { fill: var(--c2) } .dot.c3, .bar.c3 { fill: var(--c3) }
-      """;
-
   private final Results results;
-  private final StringBuilder html = new StringBuilder();
+  private final Html html = new Html("mhc benchmarks");
 
   private Page(Results results) {
     this.results = results;
@@ -55,9 +32,7 @@ public final class Page {
   }
 
   private String make() {
-    html.append("<!doctype html>\n<html lang='en'><head><meta charset='utf-8'><title>mhc benchmarks</title>\n<style>\n")
-        .append(STYLE).append("</style></head><body>\n<h1>mhc benchmarks</h1>\n");
-    paragraph(Tables.machine(results.machine()));
+    html.paragraph(Tables.machine(results.machine()));
     if (!results.measurements().isEmpty()) {
       operations();
       scaling();
@@ -68,14 +43,14 @@ public final class Page {
     comparisons("startup", "From the start of a process to its end", "Processes started in turns. Bars are medians.");
     memory();
     if (!results.measurements().isEmpty()) {
-      heading("Every benchmark");
-      paragraph("Time is the mean over forks, with the 99 % interval that the forks give. The limit is the larger of two"
+      html.heading("Every benchmark");
+      html.paragraph("Time is the mean over forks, with the 99 % interval that the forks give. The limit is the larger of two"
           + " floors: the bytes at the rate of a copy (of a read, where nothing is written), and the multiply-adds at the"
           + " rate of independent chains in registers, both measured in this run on as many threads. Moves: elements of C"
           + " a token that have to come from memory and go there. Loads and stores: counted one by one by the library itself.");
-      table(Tables.heads(), Tables.rows(results), "shapes");
+      html.table(Tables.heads(), Tables.rows(results), "shapes");
     }
-    return html.append("</body></html>\n").toString();
+    return html.page();
   }
 
   // ------------------------------------------------------------------------------------------------ operations
@@ -101,17 +76,17 @@ public final class Page {
     if (shown.isEmpty()) {
       return;
     }
-    heading("Every operation beside its limit");
-    paragraph(Tables.shape(shown.get(0).parameters())
+    html.heading("Every operation beside its limit");
+    html.paragraph(Tables.shape(shown.get(0).parameters())
         + ". The roof: what a copy and what multiply-adds in registers allow. Point at a dot for its name.");
-    html.append("<div class='plots'>").append(roofline(shown)).append(fractions(shown)).append("</div>\n");
+    html.plots(roofline(shown), fractions(shown));
     List<Measurement> forms = shown.stream().filter(m -> m.operation().equals("boundary")).toList();
     if (!forms.isEmpty()) {
-      heading("One pass, or more");
+      html.heading("One pass, or more");
       var bars = new Bars("The same boundary, cut into more operations", 240);
       forms.stream().sorted(Comparator.comparingDouble(m -> m.time().value())).forEach(m -> bars.bar(m.name(),
           m.time().value(), time(m.time().value()) + ", moves " + Plot.number(m.ledger().counted()) + " C", color(m)));
-      html.append(bars.svg());
+      html.plots(bars.svg());
     }
   }
 
@@ -171,11 +146,9 @@ public final class Page {
     curve("streams", "n, streams", "µs a token", m -> (double) size(m), 1e6, false, plots);
     curve("threads", "threads", "ms", m -> 1.0, 1e3, false, plots);
     if (!plots.isEmpty()) {
-      heading("How the boundary scales");
-      paragraph("One parameter varies, the others are T=2048, n=4, C=2560, bf16, all threads. Dashed: the limit.");
-      html.append("<div class='plots'>");
-      plots.forEach(html::append);
-      html.append("</div>\n");
+      html.heading("How the boundary scales");
+      html.paragraph("One parameter varies, the others are T=2048, n=4, C=2560, bf16, all threads. Dashed: the limit.");
+      html.plots(plots.toArray(String[]::new));
     }
   }
 
@@ -221,8 +194,8 @@ public final class Page {
     if (some.isEmpty()) {
       return;
     }
-    heading(title);
-    paragraph(words);
+    html.heading(title);
+    html.paragraph(words);
     for (Comparison each : some) {
       var bars = new Bars(Tables.title(each), 240);
       for (int i = 0; i < each.entries().size(); i++) {
@@ -230,8 +203,8 @@ public final class Page {
         double median = new Spread(entry.seconds()).median();
         bars.bar(entry.name(), median, time(median), i == 0 ? FORWARD : OTHER);
       }
-      html.append("<p>").append(bars.svg()).append("</p>\n");
-      table(Tables.comparisonHeads(each), Tables.comparisonRows(each), "");
+      html.plots(bars.svg());
+      html.table(Tables.comparisonHeads(each), Tables.comparisonRows(each), "");
     }
   }
 
@@ -239,39 +212,18 @@ public final class Page {
     if (results.steps().isEmpty()) {
       return;
     }
-    heading("What a training step holds");
-    paragraph("By the number of layers in a block whose residuals are dropped in the forward and rebuilt in the backward:"
+    html.heading("What a training step holds");
+    html.paragraph("By the number of layers in a block whose residuals are dropped in the forward and rebuilt in the backward:"
         + " 30 layers, n=4, T=256, C=1280, bf16. Predicted is n C a block and (n + 2) C a layer of one block; measured is"
         + " the most that tensors held, by the library's own account. The first layer of a block needs no rebuilding.");
     double[] lengths = results.steps().stream().mapToDouble(TrainingMemory.Step::blockLength).toArray();
     TrainingMemory.Step planned = results.steps().stream().filter(TrainingMemory.Step::planned).findFirst()
         .orElse(results.steps().get(0));
-    html.append("<div class='plots'>").append(new Plot("Bytes held", "layers of a block", "MiB", 540, 330).logarithmic(true, false)
+    html.plots(new Plot("Bytes held", "layers of a block", "MiB", 540, 330).logarithmic(true, false)
         .dashed("predicted", LIMIT, lengths, results.steps().stream().mapToDouble(s -> s.predicted() / 0x1p20).toArray())
         .line("measured", FORWARD, lengths, results.steps().stream().mapToDouble(s -> s.measured() / 0x1p20).toArray())
         .dots("the planner's choice", BACKWARD, new double[] {planned.blockLength()},
             new double[] {planned.measured() / 0x1p20}, "planned: " + planned.blockLength()).ticks(lengths).svg());
-    html.append("</div>\n");
-    table(Tables.STEP_HEADS, Tables.steps(results), "");
-  }
-
-  private void heading(String words) {
-    html.append("<h2>").append(escape(words)).append("</h2>\n");
-  }
-
-  private void paragraph(String words) {
-    html.append("<p>").append(escape(words)).append("</p>\n");
-  }
-
-  private void table(List<String> heads, List<List<String>> rows, String style) {
-    html.append("<div class='wide'><table class='").append(style).append("'><tr>");
-    heads.forEach(head -> html.append("<th>").append(escape(head)).append("</th>"));
-    html.append("</tr>\n");
-    for (List<String> row : rows) {
-      html.append("<tr>");
-      row.forEach(cell -> html.append("<td>").append(escape(cell)).append("</td>"));
-      html.append("</tr>\n");
-    }
-    html.append("</table></div>\n");
+    html.table(Tables.STEP_HEADS, Tables.steps(results), "");
   }
 }

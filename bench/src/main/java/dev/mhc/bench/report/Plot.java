@@ -7,14 +7,14 @@ import java.util.List;
 import java.util.Locale;
 
 /** Lines and dots over two axes, each linear or logarithmic, as SVG. Colours are those of the page's style sheet. */
-final class Plot {
+public final class Plot {
   private static final int LEFT = 62;
   private static final int RIGHT = 14;
   private static final int TOP = 58;
   private static final int BOTTOM = 44;
 
   private enum Style {
-    LINE, DASHED, DOTS
+    LINE, CURVE, DASHED, DOTS
   }
 
   private record Series(String name, Style style, int color, double[] x, double[] y, String[] labels) {}
@@ -33,7 +33,8 @@ final class Plot {
   private double y0;
   private double y1;
 
-  Plot(String title, String xTitle, String yTitle, int width, int height) {
+  /** An empty one, of a size in pixels. */
+  public Plot(String title, String xTitle, String yTitle, int width, int height) {
     this.title = title;
     this.xTitle = xTitle;
     this.yTitle = yTitle;
@@ -41,35 +42,47 @@ final class Plot {
     this.height = height;
   }
 
-  Plot logarithmic(boolean x, boolean y) {
+  /** Chooses logarithmic axes. */
+  public Plot logarithmic(boolean x, boolean y) {
     logarithmicX = x;
     logarithmicY = y;
     return this;
   }
 
   /** Marks the horizontal axis at these values alone. */
-  Plot ticks(double... values) {
+  public Plot ticks(double... values) {
     xTicks = values;
     return this;
   }
 
-  Plot line(String name, int color, double[] x, double[] y) {
+  /** A line with a dot at each value. */
+  public Plot line(String name, int color, double[] x, double[] y) {
     series.add(new Series(name, Style.LINE, color, x, y, null));
     return this;
   }
 
-  Plot dashed(String name, int color, double[] x, double[] y) {
+  /** A line without dots, for many values; those that are not finite are left out. */
+  public Plot curve(String name, int color, double[] x, double[] y) {
+    int[] finite = java.util.stream.IntStream.range(0, y.length).filter(i -> Double.isFinite(y[i])).toArray();
+    series.add(new Series(name, Style.CURVE, color, Arrays.stream(finite).mapToDouble(i -> x[i]).toArray(),
+        Arrays.stream(finite).mapToDouble(i -> y[i]).toArray(), null));
+    return this;
+  }
+
+  /** A dashed line. */
+  public Plot dashed(String name, int color, double[] x, double[] y) {
     series.add(new Series(name, Style.DASHED, color, x, y, null));
     return this;
   }
 
   /** Each with a label, which the page shows when the mouse is over it; those that begin with "*" are written beside it. */
-  Plot dots(String name, int color, double[] x, double[] y, String... labels) {
+  public Plot dots(String name, int color, double[] x, double[] y, String... labels) {
     series.add(new Series(name, Style.DOTS, color, x, y, labels));
     return this;
   }
 
-  String svg() {
+  /** As SVG, for an {@link Html} page. */
+  public String svg() {
     ranges();
     var svg = new StringBuilder(format("<svg viewBox='0 0 %d %d' width='%d' height='%d' role='img'>", width, height, width,
         height));
@@ -114,7 +127,7 @@ final class Plot {
         continue;
       }
       String mark = each.style == Style.DOTS ? format("<circle class='dot c%d' cx='%.1f' cy='33' r='4'/>", each.color, at + 9)
-          : format("<path class='%s c%d' d='M%.1f 33h18'/>", each.style == Style.LINE ? "line" : "dashed", each.color, at);
+          : format("<path class='%s c%d' d='M%.1f 33h18'/>", each.style == Style.DASHED ? "dashed" : "line", each.color, at);
       svg.append(mark).append(format("<text class='key' x='%.1f' y='37'>%s</text>", at + 23, escape(each.name)));
       at += 40 + 6.4 * each.name.length();
     }
@@ -141,9 +154,9 @@ final class Plot {
       for (int i = 0; i < each.x.length; i++) {
         path.append(format("%s%.1f %.1f", i == 0 ? "M" : "L", x(each.x[i]), y(each.y[i])));
       }
-      svg.append(format("<path class='%s c%d' d='%s'/>", each.style == Style.LINE ? "line" : "dashed", each.color, path));
+      svg.append(format("<path class='%s c%d' d='%s'/>", each.style == Style.DASHED ? "dashed" : "line", each.color, path));
     }
-    for (int i = 0; i < each.x.length && each.style != Style.DASHED; i++) {
+    for (int i = 0; i < each.x.length && (each.style == Style.LINE || each.style == Style.DOTS); i++) {
       boolean written = each.labels != null && each.labels[i].startsWith("*");
       String label = each.labels == null ? number(each.x[i]) + ": " + number(each.y[i])
           : each.labels[i].substring(written ? 1 : 0);
@@ -180,7 +193,8 @@ final class Plot {
     return ticks;
   }
 
-  static String number(double value) {
+  /** Three digits, or what stands before the point. */
+  public static String number(double value) {
     if (value == 0) {
       return "0";
     }
@@ -189,11 +203,13 @@ final class Plot {
     return text.contains(".") && !text.contains("e") ? text.replaceFirst("\\.?0+$", "") : text;
   }
 
-  static String escape(String text) {
+  /** Text as XML has it. */
+  public static String escape(String text) {
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("'", "&#39;");
   }
 
-  static String format(String format, Object... values) {
+  /** With points, whatever the language. */
+  public static String format(String format, Object... values) {
     return String.format(Locale.ROOT, format, values);
   }
 }

@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.within;
 
 import dev.mhc.bench.Rows;
+import dev.mhc.bench.Text;
 import java.util.SplittableRandom;
 import org.junit.jupiter.api.Test;
 
