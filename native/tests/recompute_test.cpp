@@ -98,9 +98,23 @@ TEST(Recompute, makes_what_is_asked_for) {
   }
 }
 
-TEST(Recompute, refuses_layers_that_share_memory) {
+// More tokens than a device's workspace takes at a time.
+TEST(Recompute, is_the_boundaries_to_the_bit_for_large_residuals) {
   Random random;
   Context context;
+  Form form;
+  form.config.is_static = 1;  // without the product, which the executor is slow at
+  form.tokens = 300;
+  form.width = 8192;
+  auto call = make_recompute(form, random);
+  call->drop("layer[1].x");
+  ASSERT_EQ(call->run(context), MHC_OK) << mhc_last_error();
+  expect_boundaries(*call, form, random, context);
+}
+
+TEST(Recompute, refuses_layers_that_share_memory) {
+  Random random;
+  Context context(MHC_CPU_TIER_PLAIN);  // it is refused before any device is asked
   auto call = make_recompute({}, random);
   ASSERT_EQ(call->run(context), MHC_OK) << mhc_last_error();
   for (const std::string out : {"layer[0].x", "layer[2].h"})

@@ -20,6 +20,9 @@ View layer_tensor(char* data, const BoundaryProblem& p) {
   return view;
 }
 
+// Whether anything is wanted of what goes to F; recompute may only want the rest.
+bool layer_input(const BoundaryProblem& p) { return p.h || p.y || p.h_fp8; }
+
 struct Space {
   char *coefficients, *h, *y;
   size_t bytes;
@@ -28,7 +31,7 @@ struct Space {
     Pieces pieces(base);
     int64_t layer = p.sizes.tokens * p.sizes.width * static_cast<int64_t>(size_of(p.layer_type));
     coefficients = pieces.take<char>(static_cast<int64_t>(coefficients_in_steps_space(p.sizes, p.config)));
-    h = pieces.take<char>(p.h ? 0 : layer);
+    h = pieces.take<char>(p.h || !layer_input(p) ? 0 : layer);
     y = pieces.take<char>(p.norm_weight && !p.y ? layer : 0);
     bytes = pieces.used();
   }
@@ -39,6 +42,7 @@ void boundary_in_steps(const BoundaryProblem& p, Job& job) {
   const View entering = p.f ? p.x_next : p.x;
   if (p.f) post({p.sizes, p.config.orientation, p.x, p.f, p.post_mix, p.res_mix, p.x_next}, job);
   coefficients_in_steps(p.sizes, p.config, p.parameters, entering, p.next, space.coefficients, job);
+  if (!layer_input(p)) return;
   const View h = p.h ? p.h : layer_tensor(space.h, p);
   pre({p.sizes, entering, p.shifted_pre_mix ? p.shifted_pre_mix : p.next.pre_mix, h}, job);
   View result = h;

@@ -48,7 +48,9 @@ struct Kernel {
   X(fp8_quantize, FP8_QUANTIZE, Fp8Quantize)     \
   X(fp8_dequantize, FP8_DEQUANTIZE, Fp8Dequantize) \
   X(gain, GAIN, Gain)                            \
-  X(birkhoff, BIRKHOFF, Birkhoff)
+  X(doubly_stochastic_distance, DOUBLY_STOCHASTIC_DISTANCE, DoublyStochasticDistance) \
+  X(birkhoff, BIRKHOFF, Birkhoff)                \
+  X(recompute, RECOMPUTE, Recompute)
 
 #define MHC_DECLARE(name, NAME, Type)                                                \
   size_t name##_space(const Type##Problem& problem, const DeviceProperties& device); \
