@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cuda/rows.h"
+#include "cuda/fp8.h"
 
 namespace mhc::cuda {
 namespace {
@@ -8,23 +8,27 @@ struct Arguments {
   int64_t rows, columns, rows_of_tile;
   Array<const uint8_t> src;
   Array<const char> scale;  // bytes or floats
-  bool e8m0;
+  bool e8m0, aligned, dst_aligned;
 };
 
 template <class X>
 MHC_KERNEL(kThreads) dequantize_kernel(const Arguments a, const Array<X> dst) {
-  for_each_of(a.rows * a.columns, [&](int64_t index) {
-    const int64_t row = index / a.columns, c = index % a.columns, i = row / a.rows_of_tile, j = c / 128;
-    const int64_t at = i * a.scale.stride[0] + j * a.scale.stride[1];
-    float scale;
-    if (a.e8m0) {
-      scale = e8m0_to_float(load1(reinterpret_cast<const uint8_t*>(a.scale.data) + at));
-    } else {
-      scale = load1(reinterpret_cast<const float*>(a.scale.data) + at);
+  const int64_t of_row = (a.columns + 15) / 16;
+  for_each_of(a.rows * of_row, [&](int64_t index) {
+    const int64_t row = index / of_row, c = index % of_row * 16, left = a.columns - c;
+    const int64_t at = row / a.rows_of_tile * a.scale.stride[0] + c / 128 * a.scale.stride[1];
+    const float scale = a.e8m0 ? e8m0_to_float(load1(reinterpret_cast<const uint8_t*>(a.scale.data) + at))
+                               : load1(reinterpret_cast<const float*>(a.scale.data) + at);
+    const Bits16 bytes = load_bytes(a.src.at(row, c), left, a.aligned);
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      float out[kPiece];
+#pragma unroll
+      for (int e = 0; e < kPiece; ++e) {
+        out[e] = to_float(e4m3{static_cast<uint8_t>(bytes.word[2 * half + e / 4] >> e % 4 * 8)}) * scale;
+      }
+      store_values(dst.at(row, c) + half * kPiece, out, left - half * kPiece, a.dst_aligned);
     }
-    X out;
-    narrowed(to_float(e4m3{load1(a.src.at(row, c))}) * scale, out);
-    store1(dst.at(row, c), out);
   });
 }
 
@@ -34,10 +38,10 @@ size_t fp8_dequantize_space(const Fp8DequantizeProblem&, const DeviceProperties&
 
 void fp8_dequantize(const Fp8DequantizeProblem& p, Job& job) {
   const Arguments a{p.rows, p.columns, p.tile == MHC_FP8_TILE_1X128 ? 1 : 128, Array<const uint8_t>(p.src), Array<const char>(p.scale),
-                    p.scale.type == DType::E8M0};
+                    p.scale.type == DType::E8M0, rows_aligned(p.src), rows_aligned(p.dst)};
   with_row_type(p.dst.type, [&](auto type) {
     using X = decltype(type);
-    job.launch(share(p.rows * p.columns, job.device), dequantize_kernel<X>, a, Array<X>(p.dst));
+    job.launch(share(p.rows * ((p.columns + 15) / 16), job.device), dequantize_kernel<X>, a, Array<X>(p.dst));
   });
 }
 

@@ -1,72 +1,65 @@
 // SPDX-License-Identifier: Apache-2.0
+// Elements stay in registers from the search for the largest to the quotients.
 #include "cuda/fp8.h"
+#include "cuda/sums.h"
 
 namespace mhc::cuda {
 namespace {
 
+constexpr int kSide = 128, kLanes = kSide / 16;  // threads to a tile's row
+constexpr int kRowsAtOnce = kThreads / kLanes, kTimes = kSide / kRowsAtOnce;
+
 struct Arguments {
   int64_t rows, columns;
-  bool power_of_two;
+  bool power_of_two, aligned, dst_aligned;
   float floor;
   Array<uint8_t> dst;
   ScaleTarget scale;
 };
 
-constexpr int kSide = 128, kWarps = kThreads / 32;
-
-template <class X>
-MHC_FN float magnitude_of(const Array<const X>& src, int64_t row, int64_t column) {
-  return counted_magnitude(widened(load1(src.at(row, column))));
-}
-
-MHC_FN float largest_of_warp(float v) {
-#pragma unroll
-  for (int mask = 16; mask > 0; mask /= 2) v = fmaxf(v, shuffle_xor(v, mask));
-  return v;
-}
-
-// 1x128: a tile to a warp.
+// 1x128: eight lanes to a tile. Tiles come to whole warps, as lanes ask each other.
 template <class X>
 MHC_KERNEL(kThreads) quantize_rows_kernel(const Arguments a, const Array<const X> src) {
-  const int lane = thread_index() % 32;
-  const int64_t of_row = (a.columns + kSide - 1) / kSide;
-  for (int64_t tile = block_index() * kWarps + thread_index() / 32; tile < a.rows * of_row; tile += block_count() * kWarps) {
-    const int64_t row = tile / of_row, first = tile % of_row * kSide, last = first + kSide < a.columns ? first + kSide : a.columns;
-    float most = 0.0f;
-    for (int64_t c = first + lane; c < last; c += 32) most = fmaxf(most, magnitude_of(src, row, c));
-    const float scale = fp8_scale_of(largest_of_warp(most), a.floor, a.power_of_two);
-    if (lane == 0) a.scale.put(row, tile % of_row, scale);
-    for (int64_t c = first + lane; c < last; c += 32) {
-      store1(a.dst.at(row, c), e4m3_of_quotient(widened(load1(src.at(row, c))), scale).bits);
-    }
+  const int64_t of_row = (a.columns + kSide - 1) / kSide, tiles = a.rows * of_row;
+  const int64_t tiles_of_warp = 32 / kLanes, step = block_count() * (kThreads / kLanes);
+  for (int64_t first = (block_index() * kThreads + thread_index()) / 32 * tiles_of_warp; first < tiles; first += step) {
+    const int64_t tile = first + thread_index() % 32 / kLanes, row = tile / of_row;
+    const int64_t c = tile % of_row * kSide + thread_index() % kLanes * 16, left = tile < tiles ? a.columns - c : 0;
+    Sixteen<X> in;
+    in.load(src.at(row, c), left, a.aligned);
+    float most = in.largest();
+#pragma unroll
+    for (int mask = kLanes / 2; mask > 0; mask /= 2) most = fmaxf(most, shuffle_xor(most, mask));
+    const float scale = fp8_scale_of(most, a.floor, a.power_of_two);
+    if (tile < tiles && thread_index() % kLanes == 0) a.scale.put(row, tile % of_row, scale);
+    in.quantize(scale, a.dst.at(row, c), left, a.dst_aligned);
   }
 }
 
 // 128x128: a tile to a block.
 template <class X>
 MHC_KERNEL(kThreads) quantize_squares_kernel(const Arguments a, const Array<const X> src) {
-  float* most_of_warp = reinterpret_cast<float*>(shared_memory());
-  const int warp = thread_index() / 32, lane = thread_index() % 32;
+  OverBlock<1, Largest> over_block(reinterpret_cast<float*>(shared_memory()));
   const int64_t of_row = (a.columns + kSide - 1) / kSide, tiles = (a.rows + kSide - 1) / kSide * of_row;
   for (int64_t tile = block_index(); tile < tiles; tile += block_count()) {
-    const int64_t top = tile / of_row * kSide, first = tile % of_row * kSide;
-    const int64_t bottom = top + kSide < a.rows ? top + kSide : a.rows, last = first + kSide < a.columns ? first + kSide : a.columns;
-    float most = 0.0f;
-    for (int64_t row = top + warp; row < bottom; row += kWarps) {
-      for (int64_t c = first + lane; c < last; c += 32) most = fmaxf(most, magnitude_of(src, row, c));
+    const int64_t top = tile / of_row * kSide + thread_index() / kLanes, c = tile % of_row * kSide + thread_index() % kLanes * 16;
+    auto left = [&](int64_t row) MHC_INLINE { return row < a.rows ? a.columns - c : 0; };
+    Sixteen<X> in[kTimes];
+    float most[1] = {0.0f};
+#pragma unroll
+    for (int k = 0; k < kTimes; ++k) {
+      const int64_t row = top + k * kRowsAtOnce;
+      in[k].load(src.at(row, c), left(row), a.aligned);
+      most[0] = fmaxf(most[0], in[k].largest());
     }
-    most = largest_of_warp(most);
-    if (lane == 0) most_of_warp[warp] = most;
-    sync_block();
-    for (int w = 0; w < kWarps; ++w) most = fmaxf(most, most_of_warp[w]);
-    const float scale = fp8_scale_of(most, a.floor, a.power_of_two);
+    over_block.put(most);
+    const float scale = fp8_scale_of(over_block.total(0), a.floor, a.power_of_two);
     if (thread_index() == 0) a.scale.put(tile / of_row, tile % of_row, scale);
-    for (int64_t row = top + warp; row < bottom; row += kWarps) {
-      for (int64_t c = first + lane; c < last; c += 32) {
-        store1(a.dst.at(row, c), e4m3_of_quotient(widened(load1(src.at(row, c))), scale).bits);
-      }
+#pragma unroll
+    for (int k = 0; k < kTimes; ++k) {
+      const int64_t row = top + k * kRowsAtOnce;
+      in[k].quantize(scale, a.dst.at(row, c), left(row), a.dst_aligned);
     }
-    sync_block();
   }
 }
 
@@ -75,16 +68,16 @@ MHC_KERNEL(kThreads) quantize_squares_kernel(const Arguments a, const Array<cons
 size_t fp8_quantize_space(const Fp8QuantizeProblem&, const DeviceProperties&) { return 0; }
 
 void fp8_quantize(const Fp8QuantizeProblem& p, Job& job) {
-  const Arguments a{p.rows, p.columns, p.scale_rounding == MHC_FP8_SCALE_POWER_OF_TWO, p.amax_floor, Array<uint8_t>(p.dst),
-                    ScaleTarget(p.scale)};
+  const Arguments a{p.rows, p.columns, p.scale_rounding == MHC_FP8_SCALE_POWER_OF_TWO, rows_aligned(p.src), rows_aligned(p.dst),
+                    p.amax_floor, Array<uint8_t>(p.dst), ScaleTarget(p.scale)};
   const int64_t of_row = (p.columns + kSide - 1) / kSide, squares = (p.rows + kSide - 1) / kSide * of_row;
   with_row_type(p.src.type, [&](auto type) {
     using X = decltype(type);
     if (p.tile == MHC_FP8_TILE_1X128) {
-      job.launch(share(p.rows * of_row * 32, job.device), quantize_rows_kernel<X>, a, Array<const X>(p.src));
+      job.launch(share(p.rows * of_row * kLanes, job.device), quantize_rows_kernel<X>, a, Array<const X>(p.src));
     } else {
       Grid grid = share(squares * kThreads, job.device);
-      grid.shared_bytes = kWarps * sizeof(float);
+      grid.shared_bytes = OverBlock<1, Largest>::floats(kThreads) * sizeof(float);
       job.launch(grid, quantize_squares_kernel<X>, a, Array<const X>(p.src));
     }
   });

@@ -35,7 +35,7 @@ struct Arguments {
   int kept;   // tiles of x_next in shared memory
   int lag;    // tiles between a scan and its h
   int slots;  // tiles whose sums are in memory at a time
-  bool post, in_out, x_aligned, layer_aligned, projection_aligned, shifted, h, norm, power_of_two;
+  bool post, in_out, x_aligned, layer_aligned, fp8_aligned, projection_aligned, shifted, h, norm, power_of_two;
   mhc_config config;
   Array<const float> post_mix, res_mix, projection, projection_norm, scale, bias, shifted_pre_mix, norm_weight;
   Array<float> pre_out, post_out, res_out, mix_out, inv_rms_out;
@@ -409,19 +409,26 @@ class Stream {
       if (thread_index() % 4 == 0) s_.row[warp_ * kTile + token_ + 8 * r] = most;
     }
     sync_threads(kStreamBarrier, kStreamThreads);
+    const bool odd = thread_index() % 2;
+    uint32_t words[2][2];
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
-      const int64_t t = token(k, r), rest = left(t);
+      const int64_t t = token(k, r);
       float most = 0.0f;
       for (int w = 0; w < 4; ++w) most = fmaxf(most, s_.row[(warp_ / 4 * 4 + w) * kTile + token_ + 8 * r]);
       const float scale = fp8_scale_of(most, kFp8AmaxFloor, a_.power_of_two);
-      if (rest <= 0) continue;
-      if (warp_ % 4 == 0 && thread_index() % 4 == 0) a_.h_scale.put(t, channel_ / 128, scale);
-#pragma unroll
-      for (int e = 0; e < kPiece; ++e) {
-        if (e < rest) store1(a_.h_fp8.at(t, channel_ + e), e4m3_of_quotient(rounded[r][e], scale).bits);
-      }
+      if (left(t) > 0 && warp_ % 4 == 0 && thread_index() % 4 == 0) a_.h_scale.put(t, channel_ / 128, scale);
+      Fp8Divisor(scale).quotients(rounded[r], words[r]);
     }
+    // A lane and its neighbour have sixteen channels of two tokens: the one stores the first token, the other the second.
+    uint32_t other[2];
+#pragma unroll
+    for (int w = 0; w < 2; ++w) {
+      other[w] = bits_from_float(shuffle_xor(float_from_bits(odd ? words[0][w] : words[1][w]), 1));
+    }
+    const int64_t t = token(k, odd), first = odd ? channel_ - kPiece : channel_;
+    const Bits16 bytes = odd ? Bits16{{other[0], other[1], words[1][0], words[1][1]}} : Bits16{{words[0][0], words[0][1], other[0], other[1]}};
+    if (t < a_.tokens) store_bytes(a_.h_fp8.at(t, first), bytes, a_.width - first, a_.fp8_aligned);
   }
 
   const Arguments& a_;
@@ -556,6 +563,7 @@ void run_pass(const Pass& p, Job& job) {
   a.in_out = p.config.orientation == MHC_IN_OUT;
   a.x_aligned = rows_aligned(p.x) && rows_aligned(p.x_next);
   a.layer_aligned = rows_aligned(p.f) && rows_aligned(p.h) && rows_aligned(p.y);
+  a.fp8_aligned = rows_aligned(p.h_fp8);
   a.projection_aligned = rows_aligned(p.parameters.projection) && sizes.width % 4 == 0 && !p.parameters.norm_weight;
   a.shifted = p.shifted_pre_mix.given;
   a.h = p.h.given || p.y.given || p.h_fp8.given;
