@@ -118,6 +118,24 @@ struct BoundaryBackwardProblem {
   View d_x, d_f, d_post_mix, d_res_mix, d_shifted_pre_mix, d_norm_weight;
   ParameterViews d_parameters;
 };
+// The backward of a boundary with neither a post nor a layer.
+inline BoundaryBackwardProblem as_boundary(const CoefficientsBackwardProblem& p) {
+  BoundaryBackwardProblem b{};
+  b.sizes = p.sizes;
+  b.config = p.config;
+  b.parameters = p.parameters;
+  b.accumulate_inputs = p.accumulate_inputs;
+  b.accumulate_parameters = p.accumulate_parameters;
+  b.x = p.x;
+  b.mix = p.mix;
+  b.inv_rms = p.inv_rms;
+  b.d_pre_mix_next = p.d_pre_mix;
+  b.d_post_mix_next = p.d_post_mix;
+  b.d_res_mix_next = p.d_res_mix;
+  b.d_x = p.d_x;
+  b.d_parameters = p.d_parameters;
+  return b;
+}
 struct ExpandProblem {
   Sizes sizes;
   View embedding, x;

@@ -110,7 +110,7 @@ struct Scratch {
   float* inner;   // [block]: dh = inv_rms * (d_y * weight - inner * h)
   F* dots;        // [block][n + n*n], and n of d_shifted_pre_mix
   float *d, *dh;  // chunks
-  F* lanes;       // of W tokens: mix, pre, post, res; d_pre, d_post, d_res; d_logit, d_mix, d_scale
+  F* lanes;       // of W tokens: mix, and then pre, or d_pre, d_post, d_res, d_logit, d_mix, d_scale
   F* activation;
   F* sums;        // bias[m], scale[3], over a slab, lane by lane
 
@@ -133,9 +133,8 @@ struct Scratch {
     dots = pieces.take<F>(b * (post_dots(static_cast<int>(n)) + n));
     d = pieces.take<float>(b * n * kChunk);
     dh = pieces.take<float>(b * kChunk);
-    lanes = pieces.take<F>(3 * m + 4 * n + 2 * n * n + 3);
-    activation = pieces.take<F>(
-        static_cast<int64_t>(std::max(activate_vectors(p.config), activate_backward_vectors(p.config))));
+    lanes = pieces.take<F>(3 * m + 2 * n + n * n + 3);
+    activation = pieces.take<F>(static_cast<int64_t>(activate_backward_vectors(p.config)));
     sums = pieces.take<F>(m + 3);
     return pieces.used();
   }
@@ -209,11 +208,11 @@ class Block {
       for (int64_t j = 0; j < m; ++j) s.mix[t * m + j] = load1(p.mix.at<float>(token, j));
     }
     if (!plan.pre_from_layer) return;
-    F *mix = s.lanes, *pre = mix + m, *post = pre + n, *res = post + n;
+    F *mix = s.lanes, *pre = mix + m;
     for (int64_t base = 0; base < tokens_; base += W) {
       int count = static_cast<int>(std::min<int64_t>(W, tokens_ - base));
       bring_mix(base, count, mix);
-      activate(p.config, affine.scale, affine.bias, mix, pre, post, res, s.activation);
+      activate_pre(p.config, affine.scale, affine.bias, mix, pre);
       for (int i = 0; i < n; ++i) from_lanes(pre[i], s.pre + base * n + i, n, count);
     }
   }
@@ -310,16 +309,9 @@ class Block {
         along = fma(d_mix[j], mix[j], along);
         from_lanes(d_mix[j] * inv_rms, s.g + base * m + j, m, count);
       }
-      from_lanes(through_rms(along, inv_rms), s.c + base, 1, count);
+      const F c = through_rms(along, inv_rms, n * p.sizes.width, p.config.rms_eps_mode, p.config.rms_eps);
+      from_lanes(c, s.c + base, 1, count);
     }
-  }
-
-  // What D gets of next through r: -<d_mix, mix> times the derivative of log r.
-  F through_rms(F along, F inv_rms) const {
-    F count = set(static_cast<float>(n * p.sizes.width));
-    if (p.config.rms_eps_mode == MHC_RMS_EPS_INSIDE) return zero() - along * inv_rms * inv_rms / count;
-    F root = set(1.0f) / inv_rms - set(p.config.rms_eps);  // of the mean square
-    return select_less(zero(), root, zero() - along * inv_rms / (count * root), zero());
   }
 
   // Entry (i, j) of count tokens' coefficients; zeros where they are not given.

@@ -11,6 +11,7 @@
 //   shuffle_xor(v, mask) shuffle(v, lane)                of a whole warp
 //   load1(p) store1(p, v)                one element
 //   load16(p) store16(p, v)              16 aligned bytes; load16_once, store16_once: not used again soon
+//   load8(p) store8(p, v)                8 aligned bytes
 //   load_fresh(p)                        a float that another block wrote during this kernel
 //   add_release(p, v) load_acquire(p)    of a counter between blocks: what was written before the one is seen after the other
 //   fetch_add(p, v)                      adds, and returns what was there: both of the above
@@ -19,6 +20,8 @@
 //   bulk_copy(to, from, bytes, barrier)  into shared memory; 16-byte aligned, a multiple of 16 bytes. One thread:
 //                                        bulk_start(barrier, bytes), the copies; all threads: bulk_wait(barrier)
 //   has_bulk_copy()
+//   AsyncCopies                          of a thread: copy<8 or 16>(to, from) into shared memory, commit() makes a group of the
+//                                        copies since the last; wait<n>(): for all groups but the last n. wait<0>() ends them
 #pragma once
 
 #include <cstddef>
@@ -31,6 +34,9 @@ namespace mhc::cuda {
 
 struct alignas(16) Bits16 {
   uint32_t word[4];
+};
+struct alignas(8) Bits8 {
+  uint32_t word[2];
 };
 
 // In shared memory; used once.

@@ -40,6 +40,11 @@ MHC_FN Bits16 load16(const void* p) { return bits_of(*static_cast<const uint4*>(
 MHC_FN Bits16 load16_once(const void* p) { return bits_of(__ldcs(static_cast<const uint4*>(p))); }
 MHC_FN void store16(void* p, const Bits16& v) { *static_cast<uint4*>(p) = uint4_of(v); }
 MHC_FN void store16_once(void* p, const Bits16& v) { __stcs(static_cast<uint4*>(p), uint4_of(v)); }
+MHC_FN Bits8 load8(const void* p) {
+  const uint2 v = *static_cast<const uint2*>(p);
+  return {{v.x, v.y}};
+}
+MHC_FN void store8(void* p, const Bits8& v) { *static_cast<uint2*>(p) = make_uint2(v.word[0], v.word[1]); }
 MHC_FN float load_fresh(const float* p) { return __ldcg(p); }
 
 MHC_FN void add_release(uint32_t* p, uint32_t v) {
@@ -65,9 +70,26 @@ MHC_FN void mma_tf32(float (&c)[4], const float (&a)[4], const float (&b)[2]) {
         "r"(__float_as_uint(b[0])), "r"(__float_as_uint(b[1])));
 }
 
+MHC_FN uint32_t shared_address(const void* p) { return static_cast<uint32_t>(__cvta_generic_to_shared(p)); }
+
+struct AsyncCopies {
+  template <int kBytes>
+  MHC_FN void copy(void* to, const void* from) {
+    if constexpr (kBytes == 16) {
+      asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(shared_address(to)), "l"(from) : "memory");
+    } else {
+      asm volatile("cp.async.ca.shared.global [%0], [%1], %2;" ::"r"(shared_address(to)), "l"(from), "n"(kBytes) : "memory");
+    }
+  }
+  MHC_FN void commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+  template <int kLeft>
+  MHC_FN void wait() {
+    asm volatile("cp.async.wait_group %0;" ::"n"(kLeft) : "memory");
+  }
+};
+
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
 MHC_FN constexpr bool has_bulk_copy() { return true; }
-MHC_FN uint32_t shared_address(const void* p) { return static_cast<uint32_t>(__cvta_generic_to_shared(p)); }
 MHC_FN void bulk_start(BulkBarrier* barrier, uint32_t bytes) {
   uint32_t at = shared_address(&barrier->state);
   asm volatile("mbarrier.init.shared::cta.b64 [%0], 1;" ::"r"(at) : "memory");

@@ -34,11 +34,15 @@ struct Kernel {
 // What there is so far of MHC_OPERATIONS.
 #define MHC_CUDA_OPERATIONS(X)                   \
   X(coefficients, COEFFICIENTS, Coefficients)    \
+  X(coefficients_backward, COEFFICIENTS_BACKWARD, CoefficientsBackward) \
   X(sinkhorn, SINKHORN, Sinkhorn)                \
   X(sinkhorn_backward, SINKHORN_BACKWARD, SinkhornBackward) \
   X(pre, PRE, Pre)                               \
+  X(pre_backward, PRE_BACKWARD, PreBackward)     \
   X(post, POST, Post)                            \
+  X(post_backward, POST_BACKWARD, PostBackward)  \
   X(boundary, BOUNDARY, Boundary)                \
+  X(boundary_backward, BOUNDARY_BACKWARD, BoundaryBackward) \
   X(expand, EXPAND, Expand)                      \
   X(expand_backward, EXPAND_BACKWARD, ExpandBackward) \
   X(head, HEAD, Head)                            \

@@ -12,6 +12,7 @@
 // Sums are taken in an order that depends on the width alone: a token's bits do not depend on the tile, the group or the
 // number of multiprocessors. The projection's part of a unit stays in shared memory.
 #include "cuda/fp8.h"
+#include "cuda/group.h"
 #include "cuda/mixes.h"
 #include "cuda/pass.h"
 #include "lanes/activate.h"
@@ -26,7 +27,6 @@ constexpr int kStreamThreads = 256, kCoefficientThreads = 128, kBlockThreads = k
 constexpr int kWarps = kStreamThreads / 32;
 constexpr int kProjectionPitch = kStreams * kUnit + 4;  // 16 bytes more, so that rows lie in different banks
 constexpr int kPartPitch = 28;
-constexpr int kMostSlots = 8;
 enum BarrierId { kStreamBarrier = 1, kCoefficientBarrier = 2 };
 
 struct Arguments {
@@ -35,9 +35,10 @@ struct Arguments {
   int kept;   // tiles of x_next in shared memory
   int lag;    // tiles between a scan and its h
   int slots;  // tiles whose sums are in memory at a time
-  bool post, in_out, x_aligned, layer_aligned, fp8_aligned, projection_aligned, shifted, h, norm, power_of_two;
+  bool post, in_out, x_aligned, layer_aligned, fp8_aligned, shifted, h, norm, power_of_two;
   mhc_config config;
-  Array<const float> post_mix, res_mix, projection, projection_norm, scale, bias, shifted_pre_mix, norm_weight;
+  ProjectionColumns projection;
+  Array<const float> post_mix, res_mix, scale, bias, shifted_pre_mix, norm_weight;
   Array<float> pre_out, post_out, res_out, mix_out, inv_rms_out;
   Array<uint8_t> h_fp8;
   ScaleTarget h_scale;
@@ -45,28 +46,6 @@ struct Arguments {
   float* sums;     // [group][slot][unit][tile * values]
   float* squares;  // of h: [group][slot][unit][tile]
   uint32_t* counters;
-};
-
-// Between the blocks of a group. The counters of a slot only grow; the last block sets them back to zero.
-struct Counters {
-  uint32_t *summed, *ready, *normed;  // by slot
-  uint32_t* left;
-  static constexpr int kOfGroup = 3 * kMostSlots + 1;
-
-  MHC_FN Counters(uint32_t* base, int group) {
-    summed = base + group * kOfGroup;
-    ready = summed + kMostSlots;
-    normed = ready + kMostSlots;
-    left = normed + kMostSlots;
-  }
-  // Until *counter has been raised times for the k-th tile of the group. A whole warp.
-  static MHC_FN void wait(const uint32_t* counter, int k, int slots, int times) {
-    if (thread_index() % 32 == 0) {
-      uint32_t wanted = static_cast<uint32_t>((k / slots + 1) * times);
-      while (load_acquire(counter) < wanted) pause();
-    }
-    sync_warp();
-  }
 };
 
 // Shared memory, in order.
@@ -99,39 +78,6 @@ struct Shared {
     return s;
   }
 };
-
-// The unit's part of the projection to shared memory, zeros where the width ends. Ends with a barrier of the block.
-MHC_FN void bring_projection(const Arguments& a, int unit, const Shared& s) {
-  const int64_t first = int64_t{unit} * kUnit;
-  const int count = static_cast<int>(a.width - first < kUnit ? a.width - first : kUnit);
-  const bool bulk = has_bulk_copy() && a.projection_aligned && count % 4 == 0;
-  if (bulk) {
-    if (thread_index() == 0) {
-      bulk_start(s.barrier, static_cast<uint32_t>(kOutputs * kStreams * count * 4));
-      for (int o = 0; o < kOutputs; ++o) {
-        for (int i = 0; i < kStreams; ++i) {
-          bulk_copy(s.projection + o * kProjectionPitch + i * kUnit, a.projection.at(o) + i * a.width + first,
-                    static_cast<uint32_t>(count * 4), s.barrier);
-        }
-      }
-    }
-  }
-  for (int index = thread_index(); index < kOutputs * kStreams * kUnit; index += kBlockThreads) {
-    const int row = index / kUnit, c = index % kUnit, o = row / kStreams, i = row % kStreams;
-    if (bulk && c < count) continue;
-    float value = 0.0f;
-    if (c < count) {
-      value = load1(a.projection.at(o) + i * a.width + first + c);
-      if (a.projection_norm) value = value * load1(a.projection_norm.at() + i * a.width + first + c);
-    }
-    s.projection[o * kProjectionPitch + i * kUnit + c] = value;
-  }
-  sync_block();
-  if (bulk) bulk_wait(s.barrier);
-}
-
-// The high eleven bits of a float, and what is left, for the tensor cores.
-MHC_FN float high_part(float v) { return float_from_bits(bits_from_float(v) & 0xffffe000u); }
 
 template <class X, class H>
 class Stream {
@@ -295,7 +241,7 @@ class Stream {
       float squares = over_lanes(own_squares[r]);
       if (lane % 4 == 0) part[(token_ + 8 * r) * kPartPitch + kOutputs] = squares;
     }
-    if (k >= a_.slots) Counters::wait(counters_.ready + k % a_.slots, k - a_.slots, a_.slots, 1);
+    if (k >= a_.slots) GroupCounters::wait(counters_.ready(k % a_.slots), k - a_.slots, a_.slots, 1);
     sync_threads(kStreamBarrier, kStreamThreads);
     float* sums = a_.sums + ((int64_t{group_} * a_.slots + k % a_.slots) * a_.units + unit_) * kTile * kValues;
     for (int v = thread_index(); v < kTile * kValues; v += kStreamThreads) {
@@ -305,7 +251,7 @@ class Stream {
       for (int w = 1; w < kWarps; ++w) sum += from[w * kTile * kPartPitch];
       store1(sums + v, sum);
     }
-    arrive(counters_.summed + k % a_.slots);
+    arrive(counters_.summed(k % a_.slots));
   }
 
   // The four lanes of a token.
@@ -327,7 +273,7 @@ class Stream {
   // h of a tile.
   MHC_FN void layer_input(int k) {
     const bool from_next = !a_.shifted;
-    if (from_next) Counters::wait(counters_.ready + k % a_.slots, k, a_.slots, 1);
+    if (from_next) GroupCounters::wait(counters_.ready(k % a_.slots), k, a_.slots, 1);
     const Bits16* kept = kept_of(k);
     Piece<H> rounded[2];
 #pragma unroll
@@ -370,14 +316,14 @@ class Stream {
       for (int w = 1; w < kWarps; ++w) sum += s_.row[w * kTile + thread_index()];
       store1(squares_of(k) + unit_ * kTile + thread_index(), sum);
     }
-    arrive(counters_.normed + k % a_.slots);
+    arrive(counters_.normed(k % a_.slots));
   }
   MHC_FN Bits16* h_of(int k) const { return s_.h + k % 2 * 2 * Piece<H>::kWords * kStreamThreads + thread_index(); }
   MHC_FN float* squares_of(int k) const { return a_.squares + (int64_t{group_} * a_.slots + k % a_.slots) * a_.units * kTile; }
 
   // y of a tile, from h and its squares.
   MHC_FN void finish(int k) {
-    Counters::wait(counters_.normed + k % a_.slots, k, a_.slots, a_.units);
+    GroupCounters::wait(counters_.normed(k % a_.slots), k, a_.slots, a_.units);
     const Bits16* at = h_of(k);
     Piece<H> rounded[2];
 #pragma unroll
@@ -438,7 +384,7 @@ class Stream {
   const Array<H>&h_, &y_;
   const Shared& s_;
   const int unit_, group_;
-  const Counters counters_;
+  const GroupCounters counters_;
   int warp_, token_;
   int64_t channel_;
 };
@@ -447,10 +393,10 @@ class Stream {
 MHC_APART void coefficients_of_group(const Arguments& a, const Shared s) {
   const int unit = static_cast<int>(block_index() % a.units), group = static_cast<int>(block_index() / a.units);
   const int thread = thread_index() - kStreamThreads;
-  const Counters counters(a.counters, group);
+  const GroupCounters counters(a.counters, group);
   for (int k = unit; int64_t{k} * a.groups + group < a.tiles; k += a.units) {
     const int slot = k % a.slots;
-    Counters::wait(counters.summed + slot, k, a.slots, a.units);
+    GroupCounters::wait(counters.summed(slot), k, a.slots, a.units);
     const float* sums = a.sums + (int64_t{group} * a.slots + slot) * a.units * kTile * kValues;
     for (int v = thread; v < kTile * kValues; v += kCoefficientThreads) {
       float sum = load_fresh(sums + v);
@@ -480,36 +426,28 @@ MHC_APART void coefficients_of_group(const Arguments& a, const Shared s) {
       }
     }
     sync_threads(kCoefficientBarrier, kCoefficientThreads);
-    if (thread == 0) add_release(counters.ready + slot, 1);
+    if (thread == 0) add_release(counters.ready(slot), 1);
   }
-}
-
-// The last block of a group to get here leaves the counters as they were found.
-MHC_FN void leave(const Arguments& a) {
-  sync_block();
-  if (thread_index() != 0) return;
-  const Counters counters(a.counters, static_cast<int>(block_index() / a.units));
-  if (fetch_add(counters.left, 1) + 1 < static_cast<uint32_t>(a.units)) return;
-  for (int i = 0; i < Counters::kOfGroup; ++i) store1(counters.summed + i, 0u);
 }
 
 template <class X, class H>
 MHC_KERNEL(kBlockThreads) pass_kernel(MHC_CONSTANT Arguments a, MHC_CONSTANT Array<const X> x, MHC_CONSTANT Array<const H> f,
                                       MHC_CONSTANT Array<X> x_next, MHC_CONSTANT Array<H> h, MHC_CONSTANT Array<H> y) {
   const Shared s = Shared::lay_out<X, H>(shared_memory(), a.kept);
-  bring_projection(a, static_cast<int>(block_index() % a.units), s);
+  bring_projection<kOutputs, kStreams, kUnit, kProjectionPitch>(a.projection, static_cast<int>(block_index() % a.units), s.projection,
+                                                                s.barrier);
   if (thread_index() < kStreamThreads) {
     Stream<X, H>(a, x, f, x_next, h, y, s).run();
   } else {
     coefficients_of_group(a, s);
   }
-  leave(a);
+  GroupCounters(a.counters, static_cast<int>(block_index() / a.units)).leave(a.units);
 }
 
 int units_of(int64_t width) { return static_cast<int>((width + kUnit - 1) / kUnit); }
 int groups_of(const Sizes& sizes, const DeviceProperties& device) {
   int64_t tiles = (sizes.tokens + kTile - 1) / kTile, groups = device.multiprocessors / units_of(sizes.width);
-  int64_t most = kCounters / Counters::kOfGroup;
+  int64_t most = kCounters / GroupCounters::kOfGroup;
   groups = groups < most ? groups : most;
   return static_cast<int>(groups < tiles ? groups : tiles);
 }
@@ -521,7 +459,7 @@ struct Space {
 
   Space(const Sizes& sizes, const DeviceProperties& device, char* base) {
     Pieces pieces(base);
-    int64_t tiles = int64_t{groups_of(sizes, device)} * kMostSlots * units_of(sizes.width) * kTile;
+    int64_t tiles = int64_t{groups_of(sizes, device)} * GroupCounters::kMostSlots * units_of(sizes.width) * kTile;
     sums = pieces.take<float>(tiles * kValues);
     squares = pieces.take<float>(tiles);
     bytes = pieces.used();
@@ -564,7 +502,6 @@ void run_pass(const Pass& p, Job& job) {
   a.x_aligned = rows_aligned(p.x) && rows_aligned(p.x_next);
   a.layer_aligned = rows_aligned(p.f) && rows_aligned(p.h) && rows_aligned(p.y);
   a.fp8_aligned = rows_aligned(p.h_fp8);
-  a.projection_aligned = rows_aligned(p.parameters.projection) && sizes.width % 4 == 0 && !p.parameters.norm_weight;
   a.shifted = p.shifted_pre_mix.given;
   a.h = p.h.given || p.y.given || p.h_fp8.given;
   a.norm = p.norm_weight.given;
@@ -572,8 +509,8 @@ void run_pass(const Pass& p, Job& job) {
   a.config = p.config;
   a.post_mix = Array<const float>(p.post_mix);
   a.res_mix = Array<const float>(p.res_mix);
-  a.projection = Array<const float>(p.parameters.projection);
-  a.projection_norm = Array<const float>(p.parameters.norm_weight);
+  a.projection = {Array<const float>(p.parameters.projection), Array<const float>(p.parameters.norm_weight), sizes.width,
+                  rows_aligned(p.parameters.projection) && sizes.width % 4 == 0 && !p.parameters.norm_weight};
   a.scale = Array<const float>(p.parameters.scale);
   a.bias = Array<const float>(p.parameters.bias);
   a.shifted_pre_mix = Array<const float>(p.shifted_pre_mix);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cuda/projection.h"
 
+#include "cuda/sums.h"
+
 namespace mhc::cuda {
 namespace {
 
@@ -14,12 +16,6 @@ struct Arguments {
 };
 
 constexpr int kWarps = kThreads / 32, kAtOnce = 8;  // outputs in registers
-
-MHC_FN float over_warp(float v) {
-#pragma unroll
-  for (int mask = 16; mask > 0; mask /= 2) v = v + shuffle_xor(v, mask);
-  return v;
-}
 
 // A token to a block: every thread takes channels 256 apart.
 template <class X>
@@ -43,7 +39,7 @@ MHC_KERNEL(kThreads) projection_kernel(const Arguments a, const Array<const X> x
       }
 #pragma unroll
       for (int k = 0; k < kAtOnce; ++k) {
-        const float total = over_warp(sum[k]);
+        const float total = over_warp(sum[k], Adding{});
         if (lane == 0 && first + k <= a.outputs) parts[(first + k) * kWarps + warp] = total;
       }
     }

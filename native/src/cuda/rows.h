@@ -37,44 +37,55 @@ inline bool rows_aligned(const View& view) {
 constexpr int kPiece = 8;
 enum class Use { Again, Once };
 
-// Eight stored elements; packed as they lie in memory.
-template <class T>
-struct Piece {
-  static constexpr int kWords = static_cast<int>(kPiece * sizeof(T) / 16);
-  Bits16 bits[kWords];
+// kCount stored elements, packed as they lie in memory, in words of type Bits.
+template <class T, int kCount, class Bits>
+struct Packed {
+  static constexpr int kWords = static_cast<int>(kCount * sizeof(T) / sizeof(Bits));
+  static constexpr int kParts = static_cast<int>(sizeof(Bits) / 4);
+  Bits bits[kWords];
 
   MHC_FN T element(int i) const {
     if constexpr (sizeof(T) == 4) {
-      return float_from_bits(bits[i / 4].word[i % 4]);
+      return float_from_bits(bits[i / kParts].word[i % kParts]);
     } else {
       T e;
-      e.bits = static_cast<uint16_t>(bits[0].word[i / 2] >> (i % 2 * 16));
+      e.bits = static_cast<uint16_t>(bits[i / 2 / kParts].word[i / 2 % kParts] >> (i % 2 * 16));
       return e;
     }
   }
   // Where there is zero.
   MHC_FN void put(int i, T e) {
     if constexpr (sizeof(T) == 4) {
-      bits[i / 4].word[i % 4] = bits_from_float(e);
+      bits[i / kParts].word[i % kParts] = bits_from_float(e);
     } else {
-      bits[0].word[i / 2] |= static_cast<uint32_t>(e.bits) << (i % 2 * 16);
+      bits[i / 2 / kParts].word[i / 2 % kParts] |= static_cast<uint32_t>(e.bits) << (i % 2 * 16);
     }
   }
   MHC_FN void clear() {
 #pragma unroll
-    for (int w = 0; w < kWords; ++w) bits[w] = {{0, 0, 0, 0}};
+    for (int w = 0; w < kWords; ++w) bits[w] = {};
   }
   MHC_FN float operator[](int i) const { return widened(element(i)); }
-  MHC_FN void set(const float (&v)[kPiece]) {
+  MHC_FN void set(const float (&v)[kCount]) {
     clear();
 #pragma unroll
-    for (int i = 0; i < kPiece; ++i) {
+    for (int i = 0; i < kCount; ++i) {
       T e;
       narrowed(v[i], e);
       put(i, e);
     }
   }
 };
+
+template <class T>
+using Piece = Packed<T, kPiece, Bits16>;
+
+template <class T>
+MHC_FN float rounded(float v) {
+  T e;
+  narrowed(v, e);
+  return widened(e);
+}
 
 // The first count elements at p, zeros behind; aligned as rows_aligned says.
 template <class T>

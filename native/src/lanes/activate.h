@@ -131,15 +131,24 @@ MHC_FN void unconstrained_backward(const Affine& a, Part part, int first, int co
   d_scale[part] = sum;
 }
 
+// MHC_MODE_MHC and MHC_MODE_MHC_LITE.
+template <int N>
+MHC_FN void constrained_pre(const Affine& a, int n, F* pre) {
+  const F pre_eps = set(a.config.pre_eps);
+  repeat<N>(n, [&](auto i) MHC_INLINE { pre[i] = sigmoid(a.logit(kPre, 0, i)) + pre_eps; });
+}
+template <int N>
+MHC_FN void constrained_post(const Affine& a, int n, F* post) {
+  const F multiplier = set(a.config.post_multiplier);
+  repeat<N>(n, [&](auto i) MHC_INLINE { post[i] = multiplier * sigmoid(a.logit(kPost, n, i)); });
+}
+
 // MHC_MODE_MHC, dynamic or static.
 template <int N>
 MHC_LARGE_FN void manifold(const Affine& a, F* pre, F* post, F* res, F* scratch) {
   const int n = N == kAnyStreams ? a.config.streams : N;
-  const F pre_eps = set(a.config.pre_eps), multiplier = set(a.config.post_multiplier);
-  repeat<N>(n, [&](auto i) MHC_INLINE {
-    pre[i] = sigmoid(a.logit(kPre, 0, i)) + pre_eps;
-    post[i] = multiplier * sigmoid(a.logit(kPost, n, i));
-  });
+  constrained_pre<N>(a, n, pre);
+  constrained_post<N>(a, n, post);
   repeat<N * N>(n * n, [&](auto i) MHC_INLINE { res[i] = a.logit(kRes, 2 * n, i); });
   sinkhorn_lanes_of<N>(a.config, n, res, scratch);
 }
@@ -157,11 +166,8 @@ MHC_LARGE_FN void other_modes(const Affine& a, F* pre, F* post, F* res, F* scrat
     for (int i = 0; i < n * n; ++i) res[i] = unconstrained(a, kRes, 2 * n + i);
     return;
   }
-  const F pre_eps = set(a.config.pre_eps), multiplier = set(a.config.post_multiplier);
-  for (int i = 0; i < n; ++i) {
-    pre[i] = sigmoid(a.logit(kPre, 0, i)) + pre_eps;
-    post[i] = multiplier * sigmoid(a.logit(kPost, n, i));
-  }
+  constrained_pre<N>(a, n, pre);
+  constrained_post<N>(a, n, post);
   for (int i = 0; i < factorial(n); ++i) scratch[i] = a.logit(kRes, 2 * n, i);
   softmax(factorial(n), scratch);
   mix_permutations(n, scratch, res);
@@ -190,28 +196,47 @@ MHC_LARGE_FN void activate_of(const mhc_config& config, const float* scale, cons
   activation::other_modes<N>(affine, pre, post, res, scratch);
 }
 
-// d_pre[n], d_post[n], d_res[n*n] -> d_logit[m] (the gradient of bias, a token a lane), d_mix[m] and d_scale[3] (lane by
-// lane; neither is written when config.is_static). Nothing is written in MHC_MODE_RESIDUAL.
+// pre alone.
 template <int N>
-MHC_LARGE_FN void activate_backward_of(const mhc_config& config, const float* scale, const float* bias, const F* mix,
-                                 const F* d_pre, const F* d_post, const F* d_res, F* d_logit, F* d_mix, F* d_scale,
-                                 F* scratch) {
+MHC_FN void activate_pre_of(const mhc_config& config, const float* scale, const float* bias, const F* mix, F* pre) {
+  const int n = N == kAnyStreams ? config.streams : N;
+  const activation::Affine a{config, scale, bias, mix};
+  if (config.mode == MHC_MODE_MHC || config.mode == MHC_MODE_MHC_LITE) return activation::constrained_pre<N>(a, n, pre);
+  for (int i = 0; i < n; ++i) {
+    pre[i] = config.mode == MHC_MODE_RESIDUAL ? set(1.0f / static_cast<float>(n)) : activation::unconstrained(a, activation::kPre, i);
+  }
+}
+
+// d_pre[n], d_post[n], d_res[n*n] -> d_logit[m] (the gradient of bias, a token a lane), d_mix[m] and d_scale[3] (lane by
+// lane; neither is written when config.is_static). Nothing is written in MHC_MODE_RESIDUAL. In two parts: pre's, which a
+// boundary only knows when it has seen the whole row, and the others.
+template <int N>
+MHC_LARGE_FN void activate_backward_pre_of(const mhc_config& config, const float* scale, const float* bias, const F* mix,
+                                     const F* d_pre, F* d_logit, F* d_mix, F* d_scale) {
+  using namespace activation;
+  const int n = N == kAnyStreams ? config.streams : N;
+  if (config.mode == MHC_MODE_RESIDUAL) return;
+  const Affine a{config, scale, bias, mix};
+  if (config.mode == MHC_MODE_HC) return unconstrained_backward(a, kPre, 0, n, d_pre, d_logit, d_mix, d_scale);
+  for (int i = 0; i < n; ++i) d_logit[i] = d_pre[i] * sigmoid_slope(a.logit(kPre, 0, i));
+  if (!config.is_static) mix_backward(a, kPre, 0, n, d_logit, d_mix, d_scale);
+}
+
+template <int N>
+MHC_LARGE_FN void activate_backward_post_res_of(const mhc_config& config, const float* scale, const float* bias, const F* mix,
+                                          const F* d_post, const F* d_res, F* d_logit, F* d_mix, F* d_scale, F* scratch) {
   using namespace activation;
   const int n = N == kAnyStreams ? config.streams : N;
   if (config.mode == MHC_MODE_RESIDUAL) return;
   const Affine a{config, scale, bias, mix};
   const int count = count_of(config, kRes);
   if (config.mode == MHC_MODE_HC) {
-    unconstrained_backward(a, kPre, 0, n, d_pre, d_logit, d_mix, d_scale);
     unconstrained_backward(a, kPost, n, n, d_post, d_logit, d_mix, d_scale);
     unconstrained_backward(a, kRes, 2 * n, count, d_res, d_logit, d_mix, d_scale);
     return;
   }
   const F multiplier = set(config.post_multiplier);
-  for (int i = 0; i < n; ++i) {
-    d_logit[i] = d_pre[i] * sigmoid_slope(a.logit(kPre, 0, i));
-    d_logit[n + i] = d_post[i] * multiplier * sigmoid_slope(a.logit(kPost, n, i));
-  }
+  for (int i = 0; i < n; ++i) d_logit[n + i] = d_post[i] * multiplier * sigmoid_slope(a.logit(kPost, n, i));
   F* const logits = scratch;
   F* const d_res_logit = d_logit + 2 * n;
   for (int i = 0; i < count; ++i) logits[i] = a.logit(kRes, 2 * n, i);
@@ -223,7 +248,6 @@ MHC_LARGE_FN void activate_backward_of(const mhc_config& config, const float* sc
     sinkhorn_lanes_backward_of<N>(config, n, logits, d_res_logit, scratch + n * n);
   }
   if (config.is_static) return;
-  mix_backward(a, kPre, 0, n, d_logit, d_mix, d_scale);
   mix_backward(a, kPost, n, n, d_logit, d_mix, d_scale);
   mix_backward(a, kRes, 2 * n, count, d_logit, d_mix, d_scale);
 }

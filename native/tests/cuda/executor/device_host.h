@@ -72,6 +72,18 @@ inline void store16(void* p, const Bits16& v) {
   cpu::Counter::write(p, 16);
   std::memcpy(p, &v, 16);
 }
+inline Bits8 load8(const void* p) {
+  check_aligned(p, 8);
+  cpu::Counter::read(p, 8);
+  Bits8 v;
+  std::memcpy(&v, p, 8);
+  return v;
+}
+inline void store8(void* p, const Bits8& v) {
+  check_aligned(p, 8);
+  cpu::Counter::write(p, 8);
+  std::memcpy(p, &v, 8);
+}
 inline Bits16 load16_once(const void* p) { return load16(p); }
 inline void store16_once(void* p, const Bits16& v) { store16(p, v); }
 inline float load_fresh(const float* p) { return load1(p); }
@@ -145,6 +157,44 @@ inline void bulk_copy(void* to, const void* from, uint32_t bytes, BulkBarrier* b
 inline void bulk_wait(BulkBarrier* barrier) {
   while (*static_cast<volatile uint64_t*>(&barrier->state) != barrier->expected) pause();
 }
+
+class AsyncCopies {
+ public:
+  AsyncCopies() = default;
+  AsyncCopies(const AsyncCopies&) = delete;
+  AsyncCopies& operator=(const AsyncCopies&) = delete;
+  ~AsyncCopies() { finish(group_ + 1); }  // as a GPU would not leave a kernel before them
+
+  template <int kBytes>
+  void copy(void* to, const void* from) {
+    static_assert(kBytes == 8 || kBytes == 16);
+    check_aligned(to, kBytes);
+    check_aligned(from, kBytes);
+    cpu::Counter::read(from, kBytes);
+    wanted_[group_ % kGroups] += kBytes;
+    executor::copy_later(to, from, kBytes, &done_[group_ % kGroups]);
+  }
+  void commit() {
+    if (group_ + 1 >= kGroups) finish(group_ + 2 - kGroups);
+    ++group_;
+    wanted_[group_ % kGroups] = done_[group_ % kGroups] = 0;
+  }
+  template <int kLeft>
+  void wait() {
+    static_assert(kLeft < kGroups);
+    if (group_ >= kLeft) finish(group_ - kLeft);
+  }
+
+ private:
+  static constexpr uint64_t kGroups = 8;
+  // Groups before number last.
+  void finish(uint64_t last) {
+    for (uint64_t g = last > kGroups ? last - kGroups : 0; g < last; ++g) {
+      while (*static_cast<volatile uint64_t*>(&done_[g % kGroups]) != wanted_[g % kGroups]) pause();
+    }
+  }
+  uint64_t wanted_[kGroups] = {}, done_[kGroups] = {}, group_ = 0;
+};
 
 template <class T>
 inline float widened(T a) {
