@@ -61,9 +61,9 @@ public final class Plot {
     return this;
   }
 
-  /** A line without dots, for many values; those that are not finite are left out. */
+  /** A line without dots, for many values; those that the axes cannot show are left out. */
   public Plot curve(String name, int color, double[] x, double[] y) {
-    int[] finite = java.util.stream.IntStream.range(0, y.length).filter(i -> Double.isFinite(y[i])).toArray();
+    int[] finite = java.util.stream.IntStream.range(0, y.length).filter(i -> Double.isFinite(y[i]) && (!logarithmicY || y[i] > 0)).toArray();
     series.add(new Series(name, Style.CURVE, color, Arrays.stream(finite).mapToDouble(i -> x[i]).toArray(),
         Arrays.stream(finite).mapToDouble(i -> y[i]).toArray(), null));
     return this;
@@ -98,10 +98,10 @@ public final class Plot {
   private void ranges() {
     double[] xs = series.stream().flatMapToDouble(s -> Arrays.stream(s.x)).toArray();
     double[] ys = series.stream().flatMapToDouble(s -> Arrays.stream(s.y)).toArray();
-    x0 = Arrays.stream(xs).min().orElseThrow();
-    x1 = Arrays.stream(xs).max().orElseThrow();
-    y0 = logarithmicY ? Arrays.stream(ys).min().orElseThrow() / 1.3 : 0;
-    y1 = Arrays.stream(ys).max().orElseThrow() * (logarithmicY ? 1.3 : 1.08);
+    x0 = Arrays.stream(xs).min().orElse(1); // there may be nothing to show
+    x1 = Arrays.stream(xs).max().orElse(1);
+    y0 = logarithmicY ? Arrays.stream(ys).min().orElse(1) / 1.3 : 0;
+    y1 = Arrays.stream(ys).max().orElse(1) * (logarithmicY ? 1.3 : 1.08);
     if (x0 == x1) {
       x0 *= 0.5;
       x1 *= 2;

@@ -157,7 +157,8 @@ public final class Main implements Callable<Integer> {
       }
       try (var runs = new Runs(device, trainings(device, first, corpus), resume == null ? out : runFolder(), output())) {
         runs.stopOnSignal();
-        return run(runs, corpus, runs.folder().resolve("report.html")).isEmpty() ? 1 : 0;
+        List<Report.Run> done = run(runs, corpus, runs.folder().resolve("report.html"));
+        return !done.isEmpty() && done.stream().allMatch(each -> each.history().end() == null) ? 0 : 1;
       }
     }
   }
@@ -175,7 +176,7 @@ public final class Main implements Callable<Integer> {
     }
     var done = new ArrayList<Report.Run>();
     for (Training training : runs.trainings()) {
-      training.check(); // the mixes of the report are those on held-out text
+      training.validate(); // the mixes of the report are those on held-out text
       var memory = new ArrayList<Memory>();
       for (boolean recomputed : new boolean[] {false, true}) {
         memory.add(Memory.measure(runs.device(), training.settings, recomputed, corpus));

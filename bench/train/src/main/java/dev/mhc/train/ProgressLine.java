@@ -25,10 +25,10 @@ final class ProgressLine {
     this.done = done;
   }
 
-  /** Says so many steps, and some words. */
-  void show(int steps, String words) {
+  /** Says so many steps, and some words; in any case when they are the last ones. */
+  void show(int steps, String words, boolean isLast) {
     long now = System.nanoTime();
-    if (now - last < (isTerminal ? OFTEN : SELDOM) && steps < total) {
+    if (now - last < (isTerminal ? OFTEN : SELDOM) && !isLast) {
       return;
     }
     last = now;
@@ -37,7 +37,7 @@ final class ProgressLine {
     out.printf(Locale.ROOT, "%s[%s%s] %3d %%  %s  %d:%02d left%s", isTerminal ? "\r" : "    ", "#".repeat(filled),
         "-".repeat(BAR - filled), 100L * steps / total, words, (long) left / 60, (long) left % 60,
         isTerminal ? "\u001b[K" : System.lineSeparator());
-    if (isTerminal && steps >= total) {
+    if (isTerminal && isLast) {
       out.println();
     }
     out.flush();

@@ -25,6 +25,12 @@ final class Report {
       return settings.kind().toString();
     }
 
+    /** Of the last look at held-out text. */
+    double checked(ToDoubleFunction<History.Check> of) {
+      List<History.Check> checks = history.checks();
+      return checks.isEmpty() ? Double.NaN : of.applyAsDouble(checks.getLast());
+    }
+
     int color() {
       return switch (settings.kind()) {
         case RESIDUAL -> 2;
@@ -58,11 +64,20 @@ final class Report {
     html.paragraph(format("A causal transformer on bytes: %d layers (%d functions F, attention and feed-forward in turn), width"
         + " %d, %d heads, context %d, batch %d; n = %d streams (residual: 1), streams in mhc %s, F in FP32%s. %s for hidden"
         + " matrices, AdamW for the rest, learning rate %s, %d steps, seed %d.", s.layers(), s.functions(), s.width(), s.heads(),
-        s.context(), s.batch(), s.streams(), s.precision(), s.recompute() ? ", residuals recomputed" : "", s.optimizer(),
+        s.context(), s.batch(), s.streams(), s.precision(),
+        s.recompute() ? ", residuals recomputed" : "", optimizer(s.optimizer()),
         Plot.number(s.rate()), s.steps(), s.seed()));
     html.paragraph("Text: " + s.text() + ". The last twentieth is not trained on.");
     html.paragraph(format("%s, %d threads, %s, mhc %s. Steps of the runs were taken in turns.", machine.cpu(), machine.threads(),
         machine.java(), machine.mhc()));
+  }
+
+  private static String optimizer(Settings.MatrixOptimizer optimizer) {
+    return switch (optimizer) {
+      case MUON -> "Muon (8 + 2 steps)";
+      case MUON_SHORT -> "Muon (5 steps)";
+      case ADAMW -> "AdamW";
+    };
   }
 
   // ------------------------------------------------------------------------------------------------ loss
@@ -70,17 +85,22 @@ final class Report {
   private void losses() {
     html.heading("Loss");
     var rows = new ArrayList<List<String>>();
-    Run base = runs.get(0);
+    double base = runs.get(0).checked(History.Check::loss);
     for (Run run : runs) {
-      History.Check last = run.history().checks().getLast();
-      rows.add(List.of(run.name(), String.valueOf(run.history().rows().size()),
-          format("%.4f", mean(run.history().column(History.Row::loss), run.history().rows().size() - 1)),
-          format("%.4f", last.loss()), format("%+.4f", last.loss() - base.history().checks().getLast().loss()),
-          format("%.3g", last.forwardGain()), format("%.3g", last.backwardGain()),
+      int steps = run.history().rows().size();
+      double loss = run.checked(History.Check::loss);
+      rows.add(List.of(run.name(), String.valueOf(steps), format("%.4f", mean(run.history().column(History.Row::loss), steps - 1)),
+          format("%.4f", loss), format("%+.4f", loss - base), format("%.3g", run.checked(History.Check::forwardGain)),
+          format("%.3g", run.checked(History.Check::backwardGain)),
           format("%.0f", run.settings().tokens() / run.history().median(History.Row::seconds))));
     }
-    html.table(List.of("kind", "steps", "loss", "loss on held-out text", "against " + base.name(), "largest gain forward",
+    html.table(List.of("kind", "steps", "loss", "loss on held-out text", "against " + runs.get(0).name(), "largest gain forward",
         "largest gain backward", "tokens/s"), rows, "");
+    for (Run run : runs) {
+      if (run.history().end() != null) {
+        html.paragraph(run.name() + " ended: " + run.history().end() + ".");
+      }
+    }
     html.paragraph("Nats a byte; the loss in training is the mean of the last " + SMOOTH
         + " steps. One seed of each: a difference smaller than that between seeds says nothing.");
     html.plots(curves("Loss in training, mean of " + SMOOTH + " steps", "nats a byte", History.Row::loss, true),
@@ -149,7 +169,7 @@ final class Report {
     html.heading("What a step takes");
     var bars = new Bars("Milliseconds, medians over steps", 220);
     var rows = new ArrayList<List<String>>();
-    double base = runs.get(0).history().median(History.Row::seconds);
+    double base = runs.get(0).history().mean(History.Row::cpuSeconds);
     for (Run run : runs) {
       History history = run.history();
       double all = history.median(History.Row::seconds);
@@ -157,18 +177,24 @@ final class Report {
       double functions = history.median(History.Row::functionSeconds);
       double optimizer = history.median(History.Row::optimizerSeconds);
       double rest = all - connections - functions - optimizer;
+      double cpu = history.mean(History.Row::cpuSeconds);
       bars.bar(run.name() + ": all", all, format("%.1f ms", 1e3 * all), run.color());
       bars.bar("mhc", connections, format("%.1f ms, %.1f %%", 1e3 * connections, 100 * connections / all), run.color());
       bars.bar("F", functions, format("%.1f ms", 1e3 * functions), run.color());
       bars.bar("optimiser", optimizer, format("%.1f ms", 1e3 * optimizer), run.color());
       bars.bar("embedding, head, loss", rest, format("%.1f ms", 1e3 * rest), run.color());
-      rows.add(List.of(run.name(), format("%.1f", 1e3 * all), format("%.1f", 1e3 * connections), format("%.1f", 1e3 * functions),
-          format("%.1f", 1e3 * optimizer), format("%.1f", 1e3 * rest), format("%+.1f %%", 100 * (all / base - 1)),
-          format("%+.1f %%", 100 * ((all - optimizer) / (base - runs.get(0).history().median(History.Row::optimizerSeconds)) - 1))));
+      rows.add(List.of(run.name(), milliseconds(all), milliseconds(connections), milliseconds(functions),
+          milliseconds(optimizer), milliseconds(rest), milliseconds(cpu), format("%+.1f %%", 100 * (cpu / base - 1))));
     }
     html.plots(bars.svg());
-    html.table(List.of("kind", "step, ms", "mhc", "F", "optimiser", "rest", "against " + runs.get(0).name(),
-        "without the optimiser"), rows, "");
+    html.table(List.of("kind", "step, ms", "mhc", "F", "optimiser", "rest", "CPU, ms a step",
+        "CPU against " + runs.get(0).name()), rows, "");
+    html.paragraph("The time of the CPU is that of all threads together, a mean over steps: what else the machine does changes it"
+        + " little. The optimiser is the same work for all kinds, but for what they learn themselves.");
+  }
+
+  private static String milliseconds(double seconds) {
+    return format("%.1f", 1e3 * seconds);
   }
 
   private void memory() {

@@ -53,39 +53,43 @@ final class Runs implements AutoCloseable {
     }));
   }
 
-  /** Runs to the end, or until it is stopped; whether it came to the end. */
+  /** Runs to the end, or until it is stopped; whether it came to the end. A run with a NaN ends there, the others go on. */
   boolean run(Intervals intervals, boolean isTerminal) throws IOException {
     int total = trainings.stream().mapToInt(training -> training.settings.steps()).sum();
     var progress = new ProgressLine(out, isTerminal, total, steps());
-    try {
-      while (!isStopped && steps() < total) {
-        for (Training training : trainings) {
-          if (training.steps() < training.settings.steps()) {
+    while (!isStopped && !isOver()) {
+      for (Training training : trainings) {
+        if (!training.isOver()) {
+          try {
             step(training, intervals);
+          } catch (NotFiniteException e) {
+            training.history().end(e.getMessage());
+            progress.end();
+            out.println("    " + training.settings.kind() + " ends: " + e.getMessage());
           }
         }
-        progress.show(steps(), words());
       }
-    } catch (NotFiniteException e) {
-      progress.end();
-      throw e;
+      progress.show(steps(), words(), isOver());
     }
-    if (steps() < total) {
+    if (!isOver()) {
       progress.end();
       for (Training training : trainings) {
         out.println("    saved " + training.save(folder(training.settings)));
       }
     }
-    return steps() == total;
+    return isOver();
+  }
+
+  private boolean isOver() {
+    return trainings.stream().allMatch(Training::isOver);
   }
 
   private void step(Training training, Intervals intervals) throws IOException {
     training.step();
-    boolean isLast = training.steps() == training.settings.steps();
-    if (isLast || training.steps() % intervals.check() == 0) {
+    if (training.isOver() || training.steps() % intervals.check() == 0) {
       training.check();
     }
-    if (isLast || training.steps() % intervals.save() == 0) {
+    if (training.isOver() || training.steps() % intervals.save() == 0) {
       training.save(folder(training.settings));
     }
   }

@@ -42,8 +42,8 @@ final class Study {
   /** Whether it came to the end. What is there by then is in the table in any case. */
   boolean run() throws IOException {
     var done = new ArrayList<Report.Run>();
-    for (int layers : LAYERS) {
-      for (int seed = 1; seed <= SEEDS; seed++) {
+    for (int seed = 1; seed <= SEEDS; seed++) {
+      for (int layers : LAYERS) {
         var trainings = new ArrayList<Training>();
         for (Kind kind : kinds) {
           trainings.add(Training.start(device, settings.with(kind).with(layers, seed), corpus));
@@ -66,10 +66,10 @@ final class Study {
     var text = new StringBuilder("| layers | seed | kind | loss on held-out text | largest gain forward | backward | tokens/s |\n"
         + "|---|---|---|---|---|---|---|\n");
     for (Report.Run run : runs) {
-      History.Check last = run.history().checks().getLast();
-      text.append(format("| %d | %d | %s | %.4f | %.3g | %.3g | %.0f |%n", run.settings().layers(), run.settings().seed(),
-          run.name(), last.loss(), last.forwardGain(), last.backwardGain(),
-          run.settings().tokens() / run.history().median(History.Row::seconds)));
+      text.append(format("| %d | %d | %s | %.4f | %.3g | %.3g | %.0f |%s%n", run.settings().layers(), run.settings().seed(),
+          run.name(), run.checked(History.Check::loss), run.checked(History.Check::forwardGain),
+          run.checked(History.Check::backwardGain), run.settings().tokens() / run.history().median(History.Row::seconds),
+          run.history().end() == null ? "" : " ended: " + run.history().end() + " |"));
     }
     return text.toString();
   }

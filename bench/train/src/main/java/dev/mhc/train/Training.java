@@ -8,15 +8,19 @@ import ai.djl.ndarray.types.DataType;
 import ai.djl.ndarray.types.Shape;
 import ai.djl.training.GradientCollector;
 import ai.djl.training.ParameterStore;
+import com.sun.management.OperatingSystemMXBean;
 import dev.mhc.Device;
 import dev.mhc.djl.SegmentedGradientCollector;
 import java.io.IOException;
+import java.lang.management.ManagementFactory;
 import java.nio.file.Path;
 import java.util.List;
 
 /** One run: a model, its optimiser, and how far it has come. */
 final class Training implements AutoCloseable {
   private static final int VALIDATIONS = 8; // batches
+  private static final OperatingSystemMXBean SYSTEM =
+      (OperatingSystemMXBean) ManagementFactory.getOperatingSystemMXBean();
 
   final Settings settings;
   final Transformer model;
@@ -72,6 +76,11 @@ final class Training implements AutoCloseable {
     return step;
   }
 
+  /** Whether there is nothing more to do. */
+  boolean isOver() {
+    return step == settings.steps() || history.end() != null;
+  }
+
   History history() {
     return history;
   }
@@ -88,6 +97,7 @@ final class Training implements AutoCloseable {
   /** Takes one step. */
   History.Row step() {
     long start = System.nanoTime();
+    long cpu = SYSTEM.getProcessCpuTime();
     long connections = model.stack().connectionNanos();
     long functions = model.stack().functionNanos();
     double loss;
@@ -104,7 +114,7 @@ final class Training implements AutoCloseable {
     long end = System.nanoTime();
     var row = new History.Row(step, loss, norm, (end - start) * 1e-9,
         (model.stack().connectionNanos() - connections) * 1e-9, (model.stack().functionNanos() - functions) * 1e-9,
-        (end - middle) * 1e-9);
+        (end - middle) * 1e-9, (SYSTEM.getProcessCpuTime() - cpu) * 1e-9);
     history.add(row);
     return row;
   }
@@ -167,7 +177,8 @@ final class Training implements AutoCloseable {
     return true;
   }
 
-  private double validate() {
+  /** Mean loss on text that is not trained on. */
+  double validate() {
     double sum = 0;
     for (int i = 0; i < VALIDATIONS; i++) {
       try (NDManager arrays = manager.newSubManager()) {
