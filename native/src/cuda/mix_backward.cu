@@ -69,6 +69,7 @@ MHC_KERNEL(kThreads) sums_kernel(MHC_CONSTANT Sums a) {
   store1(to, a.accumulate ? load1(to) + sum : sum);
 }
 
+bool wants_sums(const BoundaryBackwardProblem& p) { return p.d_parameters.bias || p.d_parameters.scale; }
 Grid grid_of(const BoundaryBackwardProblem& p, const DeviceProperties& device) {
   return share(p.sizes.tokens, device);
 }
@@ -85,7 +86,7 @@ struct Space {
     const int64_t m = p.sizes.mix_count;
     const Grid grid = grid_of(p, device);
     records = pieces.take<float>(p.sizes.tokens * record_pitch(static_cast<int>(m), p.sizes.streams));
-    logits = pieces.take<float>(p.d_parameters.bias || p.d_parameters.scale ? p.sizes.tokens * (m + 3) : 0);
+    logits = pieces.take<float>(wants_sums(p) ? p.sizes.tokens * (m + 3) : 0);
     scratch = pieces.take<float>(grid.blocks * grid.threads * scratch_of_thread(p));
     bytes = pieces.used();
   }
@@ -115,7 +116,7 @@ MixBackward mix_backward_of(const BoundaryBackwardProblem& p, const DeviceProper
   a.shifted_pre_mix = Array<const float>(p.shifted_pre_mix);
   a.records = space.records;
   a.pitch = record_pitch(a.m, p.sizes.streams);
-  a.logits = p.d_parameters.bias || p.d_parameters.scale ? space.logits : nullptr;
+  a.logits = wants_sums(p) ? space.logits : nullptr;
   return a;
 }
 
@@ -127,7 +128,7 @@ void start_mix_backward(const BoundaryBackwardProblem& p, const MixBackward& a, 
 }
 
 void finish_mix_backward(const BoundaryBackwardProblem& p, const MixBackward& a, Job& job) {
-  if (!a.logits) return;
+  if (!wants_sums(p)) return;  // of no tokens too, where there is no workspace
   const int sums = a.product ? a.m + 3 : a.m;  // static coefficients have no scale
   job.launch({sums, kThreads, sizeof(float) * kThreads / 32}, sums_kernel,
              Sums{a.tokens, a.m, p.accumulate_parameters, a.logits, Array<float>(p.d_parameters.bias), Array<float>(p.d_parameters.scale)});
