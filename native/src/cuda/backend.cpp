@@ -41,7 +41,7 @@ struct Table {
   Kernel rows[MHC_OP_RECOMPUTE + 1] = {};
   constexpr Table() {
 #define MHC_ROW(name, NAME, Type) rows[MHC_OP_##NAME] = kernel<Type##Problem, name##_space, name>();
-    MHC_CUDA_OPERATIONS(MHC_ROW)
+    MHC_OPERATIONS(MHC_ROW)
 #undef MHC_ROW
   }
 };
@@ -94,15 +94,11 @@ class CudaBackend final : public Backend {
 
   size_t workspace(mhc_operation operation, const void* problem) override {
     const Kernel& kernel = kTable.rows[operation];
-    return kernel.space ? kernel.space(problem, properties_) : 0;
+    return kernel.space(problem, properties_);
   }
 
   mhc_status run(mhc_operation operation, const void* problem, const Arguments& arguments, void* stream) override {
     const Kernel& kernel = kTable.rows[operation];
-    if (!kernel.run) {
-      return fail(MHC_UNSUPPORTED, "%s: the CUDA backend of this version does not have it; use a CPU context",
-                  arguments.function());
-    }
     size_t wanted = kernel.space(problem, properties_);
     if (wanted > memory_.size()) {
       return fail(MHC_WORKSPACE_TOO_SMALL,

@@ -31,35 +31,10 @@ struct Kernel {
   void (*run)(const void* problem, Job& job);
 };
 
-// What there is so far of MHC_OPERATIONS.
-#define MHC_CUDA_OPERATIONS(X)                   \
-  X(coefficients, COEFFICIENTS, Coefficients)    \
-  X(coefficients_backward, COEFFICIENTS_BACKWARD, CoefficientsBackward) \
-  X(sinkhorn, SINKHORN, Sinkhorn)                \
-  X(sinkhorn_backward, SINKHORN_BACKWARD, SinkhornBackward) \
-  X(pre, PRE, Pre)                               \
-  X(pre_backward, PRE_BACKWARD, PreBackward)     \
-  X(post, POST, Post)                            \
-  X(post_backward, POST_BACKWARD, PostBackward)  \
-  X(boundary, BOUNDARY, Boundary)                \
-  X(boundary_backward, BOUNDARY_BACKWARD, BoundaryBackward) \
-  X(expand, EXPAND, Expand)                      \
-  X(expand_backward, EXPAND_BACKWARD, ExpandBackward) \
-  X(head, HEAD, Head)                            \
-  X(head_backward, HEAD_BACKWARD, HeadBackward)  \
-  X(rmsnorm, RMSNORM, Rmsnorm)                   \
-  X(rmsnorm_backward, RMSNORM_BACKWARD, RmsnormBackward) \
-  X(fp8_quantize, FP8_QUANTIZE, Fp8Quantize)     \
-  X(fp8_dequantize, FP8_DEQUANTIZE, Fp8Dequantize) \
-  X(gain, GAIN, Gain)                            \
-  X(doubly_stochastic_distance, DOUBLY_STOCHASTIC_DISTANCE, DoublyStochasticDistance) \
-  X(birkhoff, BIRKHOFF, Birkhoff)                \
-  X(recompute, RECOMPUTE, Recompute)
-
 #define MHC_DECLARE(name, NAME, Type)                                                \
   size_t name##_space(const Type##Problem& problem, const DeviceProperties& device); \
   void name(const Type##Problem& problem, Job& job);
-MHC_CUDA_OPERATIONS(MHC_DECLARE)
+MHC_OPERATIONS(MHC_DECLARE)
 #undef MHC_DECLARE
 
 using Pieces = mhc::Pieces<256>;
