@@ -77,6 +77,14 @@ public final class DjlTensors {
     };
   }
 
+  /** The array, if it is of the type that blocks compute with. */
+  static NDArray requireFloat(String name, NDArray array) {
+    if (array.getDataType() != DataType.FLOAT32) {
+      throw new IllegalArgumentException(name + " is of " + array.getDataType() + "; expected " + DataType.FLOAT32);
+    }
+    return array;
+  }
+
   /** The elements of an array, where they are. */
   static MemorySegment memory(NDArray array) {
     if (!array.getDevice().equals(ai.djl.Device.cpu())) {

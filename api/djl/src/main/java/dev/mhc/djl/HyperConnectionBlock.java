@@ -36,7 +36,8 @@ import org.jspecify.annotations.Nullable;
  * FLOAT32 {@code [..., C]}.
  *
  * <p>Parameters, all FLOAT32, where the mode has them: {@code projection [m, n C]}, {@code scale [3]}, {@code bias [m]},
- * and {@code normWeight [C]} with the norm. They begin as a plain residual. Closing frees what mhc holds, not the parameters.
+ * and {@code normWeight [C]} with the norm. They begin as a plain residual. Closing frees what mhc
+ * holds, until the next forward, and not the parameters.
  */
 public final class HyperConnectionBlock extends AbstractBlock implements AutoCloseable {
   private final Device device;
@@ -142,7 +143,7 @@ public final class HyperConnectionBlock extends AbstractBlock implements AutoClo
   @Override
   protected NDList forwardInternal(ParameterStore store, NDList inputs, boolean training,
       @Nullable PairList<String, Object> params) {
-    NDArray x = inputs.singletonOrThrow();
+    NDArray x = DjlTensors.requireFloat("x", inputs.singletonOrThrow());
     Shape shape = checked(x.getShape());
     NDArray xNext = x.getManager().create(shape);
     long[] streams = streams(shape);

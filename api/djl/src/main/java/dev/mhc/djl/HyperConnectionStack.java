@@ -26,7 +26,8 @@ import org.jspecify.annotations.Nullable;
  *
  * <p>In training it needs a {@link SegmentedGradientCollector}, as {@link SegmentedTrainer} has, and one backward for each
  * forward. Streams and what mhc gives F can be bfloat16; F computes in FLOAT32, as DJL's PyTorch engine has no bfloat16.
- * What mhc holds between steps is freed by closing, or by {@link #clear()}, which closes the parameters too.
+ * What mhc holds between steps is freed by closing, until the next forward, or by {@link #clear()}, which closes the parameters
+ * too.
  */
 public final class HyperConnectionStack extends AbstractBlock implements AutoCloseable {
   private final Device device;
@@ -109,7 +110,7 @@ public final class HyperConnectionStack extends AbstractBlock implements AutoClo
   @Override
   protected NDList forwardInternal(ParameterStore store, NDList inputs, boolean training,
       @Nullable PairList<String, Object> params) {
-    NDArray embedding = inputs.singletonOrThrow();
+    NDArray embedding = DjlTensors.requireFloat("input", inputs.singletonOrThrow());
     Shape shape = checked(embedding.getShape());
     NDArray z = embedding.getManager().create(shape);
     long start = System.nanoTime();

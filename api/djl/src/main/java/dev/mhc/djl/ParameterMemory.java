@@ -60,11 +60,12 @@ final class ParameterMemory implements AutoCloseable {
 
   @Override
   public void close() {
-    if (value != null) {
-      value.close();
+    for (Tensor each : new @Nullable Tensor[] {value, gradient}) {
+      if (each != null) {
+        each.close();
+      }
     }
-    if (gradient != null) {
-      gradient.close();
-    }
+    value = null;
+    gradient = null;
   }
 }

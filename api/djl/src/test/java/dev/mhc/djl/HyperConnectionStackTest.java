@@ -8,6 +8,7 @@ import static org.assertj.core.api.Assertions.within;
 import ai.djl.ndarray.NDArray;
 import ai.djl.ndarray.NDList;
 import ai.djl.ndarray.NDManager;
+import ai.djl.ndarray.types.DataType;
 import ai.djl.ndarray.types.Shape;
 import ai.djl.nn.Block;
 import ai.djl.training.GradientCollector;
@@ -157,6 +158,15 @@ class HyperConnectionStackTest {
   }
 
   @Test
+  void closingFreesAndTheNextForwardBeginsAnew() {
+    HyperConnectionStack stack = stack(Models.config(Mode.MHC), 3, true, DType.BF16);
+    Map<String, float[]> expected = Models.step(stack, manager, INPUT);
+    stack.close();
+    assertThat(device.liveBytes()).isZero();
+    assertSame(Models.step(stack, manager, INPUT), expected);
+  }
+
+  @Test
   void frozenParametersGetNoGradient() {
     HyperConnectionStack stack = stack(Models.config(Mode.MHC), 2, false, DType.FP32);
     Map<String, float[]> all = Models.step(stack, manager, INPUT);
@@ -242,5 +252,7 @@ class HyperConnectionStackTest {
     assertThatThrownBy(() -> HyperConnectionStack.builder(mixed).build()).hasMessageContaining("layers[1] has");
     assertThatThrownBy(() -> stack.layers().get(0).forward(store, new NDList(manager.ones(new Shape(3, 2, WIDTH))), false))
         .hasMessageContaining("[..., n, C] with n = 4");
+    var half = new NDList(input.singletonOrThrow().toType(DataType.FLOAT16, false));
+    assertThatThrownBy(() -> stack.forward(store, half, false)).hasMessageContaining("input is of float16; expected float32");
   }
 }
