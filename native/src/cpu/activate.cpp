@@ -26,7 +26,7 @@ void activate_pre(const mhc_config& config, const float* scale, const float* bia
 
 void activate_backward(const mhc_config& config, const float* scale, const float* bias, const F* mix, const F* d_pre,
                        const F* d_post, const F* d_res, F* d_logit, F* d_mix, F* d_scale, F* scratch) {
-  with_streams(config.streams, [&](auto n) {
+  with_streams(config.mode == MHC_MODE_MHC_LITE ? kAnyStreams : config.streams, [&](auto n) {
     activate_backward_pre_of<n>(config, scale, bias, mix, d_pre, d_logit, d_mix, d_scale);
     activate_backward_post_res_of<n>(config, scale, bias, mix, d_post, d_res, d_logit, d_mix, d_scale, scratch);
   });

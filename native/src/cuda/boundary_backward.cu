@@ -15,9 +15,4 @@ void any_backward(const BoundaryBackwardProblem& p, Job& job) {
 size_t boundary_backward_space(const BoundaryBackwardProblem& p, const DeviceProperties& device) { return any_backward_space(p, device); }
 void boundary_backward(const BoundaryBackwardProblem& p, Job& job) { any_backward(p, job); }
 
-size_t coefficients_backward_space(const CoefficientsBackwardProblem& p, const DeviceProperties& device) {
-  return any_backward_space(as_boundary(p), device);
-}
-void coefficients_backward(const CoefficientsBackwardProblem& p, Job& job) { any_backward(as_boundary(p), job); }
-
 }  // namespace mhc::cuda

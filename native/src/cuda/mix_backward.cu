@@ -6,42 +6,46 @@
 namespace mhc::cuda {
 namespace {
 
+// Of a block: few, since a token takes long, and all multiprocessors shall have some.
+constexpr int kTokens = 64;
+
 template <int N>
 MHC_FN void start(const MixBackward& a, int64_t token, F* scratch) {
-  const int n = N == kAnyStreams ? a.config.streams : N;
+  const int n = N == kAnyStreams ? a.config.streams : N, others = a.m - n;
+  constexpr int kRoomForMixes = kMixes<kRoom<N>>;
   const Record record(a, token);
-  F mix[kMostMixes<N>], d_logit[kMostMixes<N>], d_mix[kMostMixes<N>], d_scale[3];
-  for (int j = 0; j < a.m; ++j) mix[j] = set(a.product ? load1(a.mix.at(token, j)) : 0.0f);
+  F mix[kRoomForMixes], d_logit[kRoomForMixes], d_mix[kRoomForMixes], d_scale[3];
+  repeat<kMixes<N>>(a.m, [&](auto j) { mix[j] = set(a.product ? load1(a.mix.at(token, j)) : 0.0f); });
   if (a.layer) {
     F pre[kRoom<N>];
     if (a.pre_from_layer) {
       activate_pre_of<N>(a.config, a.scale.at(), a.bias.at(), mix, pre);
     } else {
-      for (int i = 0; i < n; ++i) pre[i] = set(load1(a.shifted_pre_mix.at(token, i)));
+      repeat<N>(n, [&](auto i) { pre[i] = set(load1(a.shifted_pre_mix.at(token, i))); });
     }
-    for (int i = 0; i < n; ++i) store1(record.pre() + i, pre[i].v);
+    repeat<N>(n, [&](auto i) { store1(record.pre() + i, pre[i].v); });
   }
   if (a.config.mode == MHC_MODE_RESIDUAL) return;
   F d_post[kRoom<N>], d_res[kRoom<N> * kRoom<N>];
-  for (int i = 0; i < n; ++i) {
+  repeat<N>(n, [&](auto i) {
     d_post[i] = set(a.d_post ? load1(a.d_post.at(token, i)) : 0.0f);
-    for (int j = 0; j < n; ++j) d_res[i * n + j] = set(a.d_res ? load1(a.d_res.at(token, i, j)) : 0.0f);
-  }
+    repeat<N>(n, [&](auto j) { d_res[i * n + j] = set(a.d_res ? load1(a.d_res.at(token, i, j)) : 0.0f); });
+  });
   activate_backward_post_res_of<N>(a.config, a.scale.at(), a.bias.at(), mix, d_post, d_res, d_logit, d_mix, d_scale, scratch);
-  put_logits(a, token, n, a.m, d_logit);
+  put_logits<N * N + N>(a, token, n, others, d_logit);
   if (a.product) {
     put_scale(a, token, 1, d_scale[1]);
     put_scale(a, token, 2, d_scale[2]);
-    store1(record.along(), put_g(record, n, a.m, d_mix, mix, load1(a.inv_rms.at(token))));
+    store1(record.along(), put_g<N * N + N>(record, n, others, d_mix, mix, load1(a.inv_rms.at(token))));
   }
   if (a.pre_from_layer) return;
   F d_pre[kRoom<N>];
-  for (int i = 0; i < n; ++i) d_pre[i] = set(a.d_pre ? load1(a.d_pre.at(token, i)) : 0.0f);
+  repeat<N>(n, [&](auto i) { d_pre[i] = set(a.d_pre ? load1(a.d_pre.at(token, i)) : 0.0f); });
   finish_pre<N>(a, token, d_pre);
 }
 
 template <int N>
-MHC_KERNEL(kThreads) start_kernel(MHC_CONSTANT MixBackward a, float* workspace, const int64_t scratch_of_thread) {
+MHC_KERNEL(kTokens) start_kernel(MHC_CONSTANT MixBackward a, float* workspace, const int64_t scratch_of_thread) {
   F* scratch = reinterpret_cast<F*>(workspace) + (block_index() * block_threads() + thread_index()) * scratch_of_thread;
   for_each_of(a.tokens, [&](int64_t token) { start<N>(a, token, scratch); });
 }
@@ -71,7 +75,8 @@ MHC_KERNEL(kThreads) sums_kernel(MHC_CONSTANT Sums a) {
 
 bool wants_sums(const BoundaryBackwardProblem& p) { return p.d_parameters.bias || p.d_parameters.scale; }
 Grid grid_of(const BoundaryBackwardProblem& p, const DeviceProperties& device) {
-  return share(p.sizes.tokens, device);
+  const int64_t blocks = (p.sizes.tokens + kTokens - 1) / kTokens, most = int64_t{8} * device.multiprocessors;
+  return {blocks < most ? blocks : most, kTokens};
 }
 int64_t scratch_of_thread(const BoundaryBackwardProblem& p) {
   return p.config.mode == MHC_MODE_RESIDUAL ? 0 : static_cast<int64_t>(activate_backward_scratch(p.config));
@@ -122,7 +127,7 @@ MixBackward mix_backward_of(const BoundaryBackwardProblem& p, const DeviceProper
 
 void start_mix_backward(const BoundaryBackwardProblem& p, const MixBackward& a, char* workspace, Job& job) {
   const Space space(p, job.device, workspace);
-  with_streams(p.sizes.streams, [&](auto n) {
+  with_mixes(p.config, [&](auto n) {
     job.launch(grid_of(p, job.device), start_kernel<n>, a, space.scratch, scratch_of_thread(p));
   });
 }

@@ -39,24 +39,33 @@ struct Record {
 };
 inline int64_t record_pitch(int m, int n) { return (m + 4 + n + 3) / 4 * 4; }
 
+// Numbers of a token's mix: known while compiling for four streams, but not in MHC_MODE_MHC_LITE, which has others.
 template <int N>
-inline constexpr int kMostMixes = N == 4 ? 32 : kMaxStreams* kMaxStreams + 2 * kMaxStreams;
+inline constexpr int kMixes = N * N + 2 * N;
+template <class Body>
+void with_mixes(const mhc_config& config, const Body& body) {
+  with_streams(config.mode == MHC_MODE_MHC_LITE ? kAnyStreams : config.streams, body);
+}
 
-// Gradients of logits and scales [first, last) to where they are summed over tokens from.
-MHC_FN void put_logits(const MixBackward& a, int64_t token, int first, int last, const F* d_logit) {
-  for (int j = first; a.logits && j < last; ++j) store1(a.logits + j * a.tokens + token, d_logit[j].v);
+// Gradients of count logits from the first on, and of a scale, to where they are summed over tokens from. kCount is count
+// where it is known while compiling.
+template <int kCount>
+MHC_FN void put_logits(const MixBackward& a, int64_t token, int first, int count, const F* d_logit) {
+  if (!a.logits) return;
+  repeat<kCount>(count, [&](auto j) { store1(a.logits + (first + j) * a.tokens + token, d_logit[first + j].v); });
 }
 MHC_FN void put_scale(const MixBackward& a, int64_t token, int part, F d_scale) {
   if (a.logits) store1(a.logits + (a.m + part) * a.tokens + token, d_scale.v);
 }
 
-// g of mixes [first, last); returns their part of <d_mix, mix>.
-MHC_FN float put_g(const Record& record, int first, int last, const F* d_mix, const F* mix, float inv_rms) {
+// g of count mixes from the first on; returns their part of <d_mix, mix>.
+template <int kCount>
+MHC_FN float put_g(const Record& record, int first, int count, const F* d_mix, const F* mix, float inv_rms) {
   float along = 0.0f;
-  for (int j = first; j < last; ++j) {
-    store1(record.g + j, d_mix[j].v * inv_rms);
-    along = fmaf(d_mix[j].v, mix[j].v, along);
-  }
+  repeat<kCount>(count, [&](auto j) {
+    store1(record.g + first + j, d_mix[first + j].v * inv_rms);
+    along = fmaf(d_mix[first + j].v, mix[first + j].v, along);
+  });
   return along;
 }
 
@@ -69,15 +78,15 @@ template <int N>
 MHC_FN void finish_pre(const MixBackward& a, int64_t token, const F* d_pre) {
   const int n = N == kAnyStreams ? a.config.streams : N;
   F mix[kRoom<N>], d_logit[kRoom<N>], d_mix[kRoom<N>], d_scale[1];
-  for (int i = 0; i < n; ++i) mix[i] = set(a.product ? load1(a.mix.at(token, i)) : 0.0f);
+  repeat<N>(n, [&](auto i) { mix[i] = set(a.product ? load1(a.mix.at(token, i)) : 0.0f); });
   if (a.config.mode == MHC_MODE_RESIDUAL) return;
   activate_backward_pre_of<N>(a.config, a.scale.at(), a.bias.at(), mix, d_pre, d_logit, d_mix, d_scale);
-  put_logits(a, token, 0, n, d_logit);
+  put_logits<N>(a, token, 0, n, d_logit);
   if (!a.product) return;
   put_scale(a, token, 0, d_scale[0]);
   const Record record(a, token);
   const float inv_rms = load1(a.inv_rms.at(token));
-  const float along = load1(record.along()) + put_g(record, 0, n, d_mix, mix, inv_rms);
+  const float along = load1(record.along()) + put_g<N>(record, 0, n, d_mix, mix, inv_rms);
   store1(record.c(), through_rms(a, along, inv_rms));
 }
 

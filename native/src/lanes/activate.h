@@ -108,26 +108,28 @@ MHC_FN void mix_permutations_backward(int n, const F* weight, const F* d_res, F*
 
 MHC_FN F tanh_slope(F x) { return set(4.0f) * sigmoid_slope(x + x); }
 
-// From the gradients of a group's logits to those of mix and scale.
+// From the gradients of a group's logits to those of mix and scale. kCount is count where it is known while compiling.
+template <int kCount>
 MHC_FN void mix_backward(const Affine& a, Part part, int first, int count, const F* d_logit, F* d_mix, F* d_scale) {
   F factor = set(load1(a.scale + part)), sum = zero();
-  for (int j = first; j < first + count; ++j) {
-    sum = fma(d_logit[j], a.mix[j], sum);
-    d_mix[j] = d_logit[j] * factor;
-  }
+  repeat<kCount>(count, [&](auto i) MHC_INLINE {
+    sum = fma(d_logit[first + i], a.mix[first + i], sum);
+    d_mix[first + i] = d_logit[first + i] * factor;
+  });
   d_scale[part] = sum;
 }
 
+template <int kCount>
 MHC_FN void unconstrained_backward(const Affine& a, Part part, int first, int count, const F* d, F* d_logit, F* d_mix,
                                    F* d_scale) {
-  for (int i = 0; i < count; ++i) d_logit[first + i] = d[i];
+  repeat<kCount>(count, [&](auto i) MHC_INLINE { d_logit[first + i] = d[i]; });
   if (a.config.is_static) return;
   F factor = set(load1(a.scale + part)), sum = zero();
-  for (int i = 0; i < count; ++i) {
+  repeat<kCount>(count, [&](auto i) MHC_INLINE {
     F x = a.mix[first + i];
     sum = fma(d[i], tanh(x), sum);
     d_mix[first + i] = d[i] * factor * tanh_slope(x);
-  }
+  });
   d_scale[part] = sum;
 }
 
@@ -209,7 +211,8 @@ MHC_FN void activate_pre_of(const mhc_config& config, const float* scale, const 
 
 // d_pre[n], d_post[n], d_res[n*n] -> d_logit[m] (the gradient of bias, a token a lane), d_mix[m] and d_scale[3] (lane by
 // lane; neither is written when config.is_static). Nothing is written in MHC_MODE_RESIDUAL. In two parts: pre's, which a
-// boundary only knows when it has seen the whole row, and the others.
+// boundary only knows when it has seen the whole row, and the others. N has to be kAnyStreams in MHC_MODE_MHC_LITE, whose m is
+// another.
 template <int N>
 MHC_LARGE_FN void activate_backward_pre_of(const mhc_config& config, const float* scale, const float* bias, const F* mix,
                                      const F* d_pre, F* d_logit, F* d_mix, F* d_scale) {
@@ -217,9 +220,9 @@ MHC_LARGE_FN void activate_backward_pre_of(const mhc_config& config, const float
   const int n = N == kAnyStreams ? config.streams : N;
   if (config.mode == MHC_MODE_RESIDUAL) return;
   const Affine a{config, scale, bias, mix};
-  if (config.mode == MHC_MODE_HC) return unconstrained_backward(a, kPre, 0, n, d_pre, d_logit, d_mix, d_scale);
-  for (int i = 0; i < n; ++i) d_logit[i] = d_pre[i] * sigmoid_slope(a.logit(kPre, 0, i));
-  if (!config.is_static) mix_backward(a, kPre, 0, n, d_logit, d_mix, d_scale);
+  if (config.mode == MHC_MODE_HC) return unconstrained_backward<N>(a, kPre, 0, n, d_pre, d_logit, d_mix, d_scale);
+  repeat<N>(n, [&](auto i) MHC_INLINE { d_logit[i] = d_pre[i] * sigmoid_slope(a.logit(kPre, 0, i)); });
+  if (!config.is_static) mix_backward<N>(a, kPre, 0, n, d_logit, d_mix, d_scale);
 }
 
 template <int N>
@@ -231,25 +234,25 @@ MHC_LARGE_FN void activate_backward_post_res_of(const mhc_config& config, const 
   const Affine a{config, scale, bias, mix};
   const int count = count_of(config, kRes);
   if (config.mode == MHC_MODE_HC) {
-    unconstrained_backward(a, kPost, n, n, d_post, d_logit, d_mix, d_scale);
-    unconstrained_backward(a, kRes, 2 * n, count, d_res, d_logit, d_mix, d_scale);
+    unconstrained_backward<N>(a, kPost, n, n, d_post, d_logit, d_mix, d_scale);
+    unconstrained_backward<N * N>(a, kRes, 2 * n, count, d_res, d_logit, d_mix, d_scale);
     return;
   }
   const F multiplier = set(config.post_multiplier);
-  for (int i = 0; i < n; ++i) d_logit[n + i] = d_post[i] * multiplier * sigmoid_slope(a.logit(kPost, n, i));
+  repeat<N>(n, [&](auto i) MHC_INLINE { d_logit[n + i] = d_post[i] * multiplier * sigmoid_slope(a.logit(kPost, n, i)); });
   F* const logits = scratch;
   F* const d_res_logit = d_logit + 2 * n;
-  for (int i = 0; i < count; ++i) logits[i] = a.logit(kRes, 2 * n, i);
-  if (config.mode == MHC_MODE_MHC_LITE) {
+  repeat<N * N>(count, [&](auto i) MHC_INLINE { logits[i] = a.logit(kRes, 2 * n, i); });
+  if (N == kAnyStreams && config.mode == MHC_MODE_MHC_LITE) {
     softmax(count, logits);
     mix_permutations_backward(n, logits, d_res, d_res_logit);
   } else {
-    for (int i = 0; i < n * n; ++i) d_res_logit[i] = d_res[i];
+    repeat<N * N>(count, [&](auto i) MHC_INLINE { d_res_logit[i] = d_res[i]; });
     sinkhorn_lanes_backward_of<N>(config, n, logits, d_res_logit, scratch + n * n);
   }
   if (config.is_static) return;
-  mix_backward(a, kPost, n, n, d_logit, d_mix, d_scale);
-  mix_backward(a, kRes, 2 * n, count, d_logit, d_mix, d_scale);
+  mix_backward<N>(a, kPost, n, n, d_logit, d_mix, d_scale);
+  mix_backward<N * N>(a, kRes, 2 * n, count, d_logit, d_mix, d_scale);
 }
 
 }  // namespace MHC_LANES
