@@ -24,9 +24,9 @@ class Properties : public testing::TestWithParam<Variant> {
 // The largest relative error of a rounding to the type.
 double half_place(const Element& element) { return element == kFp32 ? 0x1p-24 : element == kBf16 ? 0x1p-9 : 0x1p-12; }
 
-void expect_same_outputs(Call& expected, Call& actual) {
+void expect_same_outputs(Call& expected, Call& actual, bool of_tokens_alone = false) {
   for (Operand& o : expected.operands()) {
-    if (o.role == Role::input || !actual.has(o.name)) continue;
+    if (o.role == Role::input || !actual.has(o.name) || (of_tokens_alone && o.token_axis < 0)) continue;
     EXPECT_TRUE(same_bits(*o.tensor, actual[o.name])) << o.name;
   }
 }
@@ -142,6 +142,7 @@ TEST_P(Properties, strides_do_not_change_bits) {
   }
 }
 
+// On the executor of the CUDA kernels: on any number of multiprocessors, on which sums over tokens may depend.
 TEST_P(Properties, runs_alike_30_times_on_any_number_of_threads) {
   for (int32_t tier : tiers()) {
     SCOPED_TRACE(mhc_cpu_tier_name(tier));
@@ -151,14 +152,16 @@ TEST_P(Properties, runs_alike_30_times_on_any_number_of_threads) {
     copy_inputs(*reference, *repeated, every_token(s));
     Context one(tier, 1);
     ASSERT_RUNS(*reference, one);
-    const int most = few(tier) ? 1 : 4;
+    const int most = few(tier) ? 2 : 4;
     for (int threads = 1; threads <= most; ++threads) {
       SCOPED_TRACE(std::to_string(threads) + " threads");
+      const bool another_device = tier == kCuda && threads > 1;
+      const Executor executor(another_device ? 5 * threads - 3 : 6, 227 << 10);
       Context context(tier, threads);
       for (int run = 0; run < (threads == 4 ? 30 : few(tier) ? 1 : 3); ++run) {
         repeated->poison_outputs();
         ASSERT_RUNS(*repeated, context);
-        expect_same_outputs(*reference, *repeated);
+        expect_same_outputs(*reference, *repeated, another_device);
         if (testing::Test::HasFailure()) return;
       }
     }

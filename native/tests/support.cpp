@@ -245,6 +245,15 @@ Context::Context(int32_t tier, int32_t threads) {
 
 Context::~Context() { mhc_context_destroy(context_); }
 
+Executor::Executor(int multiprocessors, int shared_bytes) {
+  setenv("MHC_EXECUTOR_MULTIPROCESSORS", std::to_string(multiprocessors).c_str(), 1);
+  setenv("MHC_EXECUTOR_SHARED_BYTES", std::to_string(shared_bytes).c_str(), 1);
+}
+Executor::~Executor() {
+  unsetenv("MHC_EXECUTOR_MULTIPROCESSORS");
+  unsetenv("MHC_EXECUTOR_SHARED_BYTES");
+}
+
 std::string tier_name(int32_t tier) { return tier == kCuda ? "cuda" : mhc_cpu_tier_name(tier); }
 
 std::vector<int32_t> tiers() {

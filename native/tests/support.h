@@ -147,6 +147,14 @@ class Context {
 std::vector<int32_t> tiers();
 inline constexpr int32_t kCuda = 1000;  // as a tier: the CUDA device
 std::string tier_name(int32_t tier);
+// Where the CUDA device is the executor on the CPU, the size of it that contexts get which are made while this lives.
+class Executor {
+ public:
+  Executor(int multiprocessors, int shared_bytes);
+  ~Executor();
+  Executor(const Executor&) = delete;
+  Executor& operator=(const Executor&) = delete;
+};
 
 mhc_config preset(int32_t preset, int32_t streams);
 

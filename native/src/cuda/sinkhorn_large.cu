@@ -6,7 +6,7 @@
 namespace mhc::cuda::large {
 namespace {
 
-constexpr int64_t kWhole = 128;              // up to this size K lies in shared memory
+constexpr int64_t kWhole = 128;                  // up to this size a matrix is one block's, and K lies in shared memory
 constexpr int64_t kMostBands = 128;
 constexpr int64_t kInCache = int64_t{32} << 20;  // bytes of K that are worked on at a time, if that is more than one
 
@@ -32,18 +32,20 @@ Shape::Shape(const Large& large, bool backward, const DeviceProperties& device)
       grid{} {
   const int64_t k = large.size;
   a.pitch = (k + 31) / 32 * 32;
-  a.k_shared = k <= kWhole;
+  const bool whole = k <= kWhole;
   const int64_t rows = (k + kMostBands - 1) / kMostBands;
-  a.band = a.k_shared ? k : (rows + kGroup - 1) / kGroup * kGroup;
+  a.band = whole ? k : (rows + kGroup - 1) / kGroup * kGroup;
   a.bands = (k + a.band - 1) / a.band;
 
   const int64_t multiprocessors = device.multiprocessors;
-  const int64_t at_once = a.k_shared ? 8 * multiprocessors : std::clamp<int64_t>(kInCache / (4 * k * k), 1, multiprocessors);
+  const int64_t at_once = whole ? 8 * multiprocessors : std::clamp<int64_t>(kInCache / (4 * k * k), 1, multiprocessors);
   teams = std::min(large.batch, at_once);
-  a.blocks = a.k_shared || teams == 0 ? 1 : static_cast<int>(std::clamp<int64_t>(multiprocessors / teams, 1, a.bands));
+  a.blocks = whole || teams == 0 ? 1 : static_cast<int>(std::clamp<int64_t>(multiprocessors / teams, 1, a.bands));
 
   const int64_t columns = kOfColumns * a.pitch;
-  a.columns_shared = static_cast<size_t>(kFixedFloats + columns) * sizeof(float) <= device.shared_bytes;
+  auto fits = [&](int64_t floats) { return static_cast<size_t>(kFixedFloats + floats) * sizeof(float) <= device.shared_bytes; };
+  a.columns_shared = fits(columns);
+  a.k_shared = whole && fits(columns + k * a.pitch);
   const int64_t shared = kFixedFloats + (a.columns_shared ? columns : 0) + (a.k_shared ? k * a.pitch : 0);
   int64_t of_team = 5 + a.bands + (2 * a.plan.count() + a.pitch - 1) / a.pitch;
   if (backward) of_team += kOfIteration * a.plan.count() + 3 + (a.k_shared ? 0 : k);

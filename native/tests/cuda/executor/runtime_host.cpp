@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// cuda/runtime.h on the executor: one device with few multiprocessors and an H200's shared memory.
-#include "cuda/runtime.h"
+// cuda/runtime.h on the executor: one device with few multiprocessors and an H200's shared memory, unless
+// MHC_EXECUTOR_MULTIPROCESSORS and MHC_EXECUTOR_SHARED_BYTES say otherwise.
+#include "cuda/launch.h"
 
 #include <cstdio>
 #include <cstdlib>
@@ -11,9 +12,15 @@
 namespace mhc::cuda {
 
 namespace {
-constexpr int kMultiprocessors = 6;
 cpu::Counter counter;
+
+int given(const char* name, int otherwise) {
+  const char* text = std::getenv(name);
+  return text ? std::atoi(text) : otherwise;
+}
 }  // namespace
+
+size_t most_shared_bytes() { return static_cast<size_t>(given("MHC_EXECUTOR_SHARED_BYTES", 227 << 10)); }
 
 const char* device_count(int* count) {
   *count = 1;
@@ -23,10 +30,10 @@ const char* device_count(int* count) {
 const char* device_properties(int device, DeviceProperties* properties) {
   if (device != 0) return "the executor has one device, 0";
   std::snprintf(properties->name, sizeof properties->name, "executor on the CPU");
-  properties->multiprocessors = kMultiprocessors;
+  properties->multiprocessors = given("MHC_EXECUTOR_MULTIPROCESSORS", 6);
   properties->major = 9;
   properties->minor = 0;
-  properties->shared_bytes = 227 << 10;
+  properties->shared_bytes = most_shared_bytes();
   properties->counts_traffic = true;
   return nullptr;
 }
