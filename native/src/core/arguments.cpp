@@ -177,7 +177,7 @@ void Arguments::adopt_fault(const Arguments& part, const char* format, ...) {
   va_start(arguments, format);
   std::vsnprintf(where, sizeof where, format, arguments);
   va_end(arguments);
-  std::snprintf(text, sizeof text, "%s", mhc_last_error());
+  std::snprintf(text, sizeof text, "%s", last_sentence());
   status_ = fail(part.status_, "%s (%s)", text, where);
 }
 

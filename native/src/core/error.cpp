@@ -17,9 +17,11 @@ mhc_status fail(mhc_status status, const char* format, ...) {
   return status;
 }
 
+const char* last_sentence() { return message; }
+
 }  // namespace mhc
 
-const char* mhc_last_error(void) { return mhc::message; }
+const char* mhc_last_error(void) { return mhc::last_sentence(); }
 
 const char* mhc_status_name(int32_t status) {
   switch (status) {

@@ -74,7 +74,7 @@ mhc_status create_cuda_backend(const mhc_context_options& options, std::unique_p
   const Plugin* plugin = cuda_plugin(&why);
   if (!plugin) return fail(MHC_LIBRARY_NOT_FOUND, "mhc_context_create: %s", why);
   const PluginHost host = {[](mhc_status status, const char* sentence) { return fail(status, "%s", sentence); },
-                           count_live_bytes};
+                           count_live_bytes, last_sentence};
   return plugin->create(host, options, backend);
 }
 

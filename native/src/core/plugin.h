@@ -10,6 +10,7 @@ namespace mhc {
 struct PluginHost {
   mhc_status (*fail)(mhc_status status, const char* sentence);
   void (*count_live_bytes)(long long change);
+  const char* (*last_sentence)();
 };
 
 // The symbol "mhc_plugin" of libmhc_cuda.

@@ -26,6 +26,8 @@ mhc_status fail(mhc_status status, const char* format, ...) {
   return host.fail(status, sentence);
 }
 
+const char* last_sentence() { return host.last_sentence(); }
+
 }  // namespace mhc
 
 namespace mhc::cuda {

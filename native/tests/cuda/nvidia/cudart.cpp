@@ -42,6 +42,9 @@ std::map<char*, Pool*>& owners() {
   return map;
 }
 
+// A handle owns its event together with the work that is still to reach it.
+std::shared_ptr<Event> event_of(void* handle) { return *static_cast<std::shared_ptr<Event>*>(handle); }
+
 Work once(std::function<void()> body) {
   return [body = std::move(body)] {
     body();
@@ -289,7 +292,7 @@ MHC_STAND_IN_API int cudaStreamQuery(void* handle) {
 MHC_STAND_IN_API int cudaStreamWaitEvent(void* handle, void* marker, unsigned) {
   return call("cudaStreamWaitEvent", [&](Device& device, auto&) -> int {
     Stream* stream = device.stream(handle);
-    auto* event = static_cast<Event*>(marker);
+    const std::shared_ptr<Event> event = event_of(marker);
     if (!stream) return kInvalidHandle;
     if (event->capture) {  // the stream joins the capture
       if (stream->capture && stream->capture != event->capture) return kCaptureInvalidated;
@@ -306,24 +309,19 @@ MHC_STAND_IN_API int cudaStreamWaitEvent(void* handle, void* marker, unsigned) {
 
 MHC_STAND_IN_API int cudaEventCreateWithFlags(void** event, unsigned flags) {
   return call("cudaEventCreateWithFlags", [&](Device&, auto&) {
-    auto* made = new Event;
+    auto made = std::make_shared<Event>();
     made->timed = !(flags & 2);
-    return *event = made, kSuccess;
+    return *event = new std::shared_ptr<Event>(std::move(made)), kSuccess;
   });
 }
 MHC_STAND_IN_API int cudaEventDestroy(void* event) {
-  return call("cudaEventDestroy", [&](Device& device, auto& lock) {
-    auto* gone = static_cast<Event*>(event);
-    device.wait(lock, [&] { return !device.advance(); });  // what waits for it may still look
-    delete gone;
-    return kSuccess;
-  });
+  return call("cudaEventDestroy", [&](Device&, auto&) { return delete static_cast<std::shared_ptr<Event>*>(event), kSuccess; });
 }
 MHC_STAND_IN_API int cudaEventRecord(void* marker, void* handle) {
   return call("cudaEventRecord", [&](Device& device, auto&) -> int {
     Stream* stream = device.stream(handle);
     if (!stream) return kInvalidHandle;
-    auto* event = static_cast<Event*>(marker);
+    const std::shared_ptr<Event> event = event_of(marker);
     event->capture = stream->capture;
     if (stream->capture) return kSuccess;
     const uint64_t number = ++event->recorded;
@@ -335,7 +333,7 @@ MHC_STAND_IN_API int cudaEventRecord(void* marker, void* handle) {
 }
 MHC_STAND_IN_API int cudaEventQuery(void* marker) {
   return call("cudaEventQuery", [&](Device& device, auto&) {
-    auto* event = static_cast<Event*>(marker);
+    const std::shared_ptr<Event> event = event_of(marker);
     if (event->capture) return kCaptureUnsupported;
     device.advance();
     return event->reached >= event->recorded ? kSuccess : kNotReady;
@@ -343,7 +341,7 @@ MHC_STAND_IN_API int cudaEventQuery(void* marker) {
 }
 MHC_STAND_IN_API int cudaEventSynchronize(void* marker) {
   return call("cudaEventSynchronize", [&](Device& device, auto& lock) -> int {
-    auto* event = static_cast<Event*>(marker);
+    const std::shared_ptr<Event> event = event_of(marker);
     if (event->capture) return kCaptureUnsupported;
     device.wait(lock, [&] { return event->reached >= event->recorded; });
     return device.sticky();
@@ -351,7 +349,7 @@ MHC_STAND_IN_API int cudaEventSynchronize(void* marker) {
 }
 MHC_STAND_IN_API int cudaEventElapsedTime(float* milliseconds, void* first, void* second) {
   return call("cudaEventElapsedTime", [&](Device&, auto&) {
-    auto *start = static_cast<Event*>(first), *end = static_cast<Event*>(second);
+    const auto start = event_of(first), end = event_of(second);
     if (!start->timed || !end->timed || !start->recorded || !end->recorded) return kInvalidHandle;
     if (start->reached < start->recorded || end->reached < end->recorded) return kNotReady;
     return *milliseconds = static_cast<float>(end->milliseconds - start->milliseconds), kSuccess;
@@ -387,6 +385,10 @@ MHC_STAND_IN_API int cudaStreamEndCapture(void* handle, void** graph) {
     device.end_capture(stream->capture);
     return kSuccess;
   });
+}
+MHC_STAND_IN_API int cudaGraphGetNodes(void* graph, void** nodes, size_t* count) {
+  if (nodes) return give(kInvalidValue);  // only counted
+  return *count = static_cast<Graph*>(graph)->nodes.size(), kSuccess;
 }
 MHC_STAND_IN_API int cudaGraphInstantiate(void** exec, void* graph, unsigned long long) {
   return call("cudaGraphInstantiate", [&](Device&, auto&) { return *exec = new Graph(*static_cast<Graph*>(graph)), kSuccess; });

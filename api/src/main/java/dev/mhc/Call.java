@@ -21,6 +21,7 @@ import org.jspecify.annotations.Nullable;
  */
 final class Call {
   private static final ValueLayout.OfLong POINTER = ValueLayout.JAVA_LONG;
+  private static final long STREAM = 8; // behind struct_size, in every block
 
   private final Device device;
   private final Operation operation;
@@ -74,6 +75,7 @@ final class Call {
   }
 
   private int runOnce() {
+    block.set(POINTER, STREAM, device.streamAddress());
     int status = operation.function.call(device.handle(), block);
     if (status == mhc_h.MHC_WORKSPACE_TOO_SMALL()) { // a larger shape than before; nothing has been done
       device.reserveFor(operation, block);

@@ -12,6 +12,11 @@ import java.util.Optional;
  * <p>On CPU devices the ranks are threads of one process ({@link #init}, {@link #initAll}), or processes that
  * {@code mpirun} or {@code srun --mpi=pmix} started ({@link #world}), through Open MPI. Results do not depend on which.
  *
+ * <p>On GPUs they are NCCL's. An operation is put on the device's current {@link Stream} like any other, and done later than
+ * its call returns; sums are in NCCL's order. What goes wrong meanwhile, a timeout too, ends the communicator: it is in
+ * {@link #asyncError}, and thrown by the next use; {@link #barrier} waits. Several ranks on one GPU need NCCL 2.30 or later and
+ * {@code NCCL_MULTI_RANK_GPU_ENABLE=1} in the environment.
+ *
  * <p>When a rank ends, closes, aborts, calls something else or takes longer than the timeout, the others get a
  * {@link CommunicatorException}, and the communicator can no longer be used. What was being written is then undefined,
  * and memory that a tensor wraps and a process was to receive into has to stay until this process ends. A process of another host that ends is noticed by the timeout alone.
@@ -21,7 +26,7 @@ import java.util.Optional;
  *
  * {@snippet file="dev/mhc/examples/Ranks.java" region="ranks"}
  */
-public abstract sealed class Communicator implements AutoCloseable permits CpuCommunicator {
+public abstract sealed class Communicator implements AutoCloseable permits CpuCommunicator, CudaCommunicator {
   final Device device;
   final CommunicatorOptions options;
 
@@ -30,16 +35,28 @@ public abstract sealed class Communicator implements AutoCloseable permits CpuCo
     this.options = options;
   }
 
-  /** Names a new communicator, for {@link #init}. */
+  /** Names a new communicator of ranks on CPUs, for {@link #init}. */
   public static UniqueId uniqueId() {
     return UniqueId.random();
   }
 
   /**
-   * Joins ranks of this process; waits for all of them to join.
+   * Names a new communicator, for {@link #init}: of ranks on devices of the kind of this one.
    *
-   * @param device of this rank; several may share one
-   * @param id from {@link #uniqueId}, the same for all
+   * @throws NativeLibraryException if it is a GPU and NCCL cannot be loaded
+   */
+  public static UniqueId uniqueId(Device device) {
+    return switch (Check.given("device", device, "a Device")) {
+      case CpuDevice cpu -> UniqueId.random();
+      case CudaDevice cuda -> CudaCommunicator.uniqueId(cuda);
+    };
+  }
+
+  /**
+   * Joins ranks of this process, on GPUs of any process; waits for all of them to join.
+   *
+   * @param device of this rank; several ranks on CPUs may share one; ranks that share a GPU have a Device each
+   * @param id from {@link #uniqueId(Device)}, the same for all
    * @param ranks how many there are, at least 1
    * @param rank this one, 0 to ranks - 1
    * @param options how it behaves
@@ -51,6 +68,9 @@ public abstract sealed class Communicator implements AutoCloseable permits CpuCo
     Check.range("ranks", ranks, 1, Integer.MAX_VALUE);
     Check.range("rank", rank, 0, ranks - 1L);
     Check.given("options", options, "CommunicatorOptions");
+    if (device instanceof CudaDevice cuda) {
+      return CudaCommunicator.init(cuda, id, ranks, rank, options);
+    }
     try {
       return new CpuCommunicator(device, LocalTransport.join(id, ranks, rank, options), options);
     } catch (Transport.Failure e) {
@@ -66,7 +86,7 @@ public abstract sealed class Communicator implements AutoCloseable permits CpuCo
   /**
    * Makes the communicators of all ranks at once, for threads of this process.
    *
-   * @param devices one for each rank; the same one may stand more than once
+   * @param devices one for each rank, all CPUs or all GPUs; the same CPU may stand more than once
    * @param options how they behave
    * @return the communicators, in the order of the ranks
    */
@@ -75,6 +95,12 @@ public abstract sealed class Communicator implements AutoCloseable permits CpuCo
     Check.given("devices", devices, "a list of devices");
     Check.range("devices.size()", devices.size(), 1, Integer.MAX_VALUE);
     devices.forEach(device -> Check.given("devices[i]", device, "a Device"));
+    if (devices.stream().anyMatch(device -> device.type() != devices.get(0).type())) {
+      throw new IllegalArgumentException("devices is " + devices + "; expected devices of one kind");
+    }
+    if (devices.get(0) instanceof CudaDevice) {
+      return CudaCommunicator.initGpus(devices.stream().map(CudaDevice.class::cast).toList(), options);
+    }
     LocalTransport[] transports = LocalTransport.all(devices.size());
     var communicators = new ArrayList<Communicator>();
     for (int rank = 0; rank < transports.length; rank++) {
@@ -94,6 +120,9 @@ public abstract sealed class Communicator implements AutoCloseable permits CpuCo
   public static Communicator world(Device device, CommunicatorOptions options) {
     Check.given("device", device, "a Device");
     Check.given("options", options, "CommunicatorOptions");
+    if (device instanceof CudaDevice cuda) {
+      return gpuWorld(cuda, options);
+    }
     if (!Mpi.isLaunched()) {
       return new CpuCommunicator(device, LocalTransport.all(1)[0], options);
     }
@@ -104,6 +133,19 @@ public abstract sealed class Communicator implements AutoCloseable permits CpuCo
       return communicator;
     } catch (Transport.Failure e) {
       throw new CommunicatorException(e.reason, e.getMessage(), e.code, device.name());
+    }
+  }
+
+  /** The processes' CPUs agree on the name that their GPUs meet under. */
+  private static Communicator gpuWorld(CudaDevice device, CommunicatorOptions options) {
+    try (Device cpu = Device.cpu(CpuOptions.DEFAULT.withThreads(1)); Communicator world = world(cpu, options);
+        Tensor bytes = cpu.tensor(DType.INT32, UniqueId.BYTES / Integer.BYTES)) {
+      if (world.rank() == 0) {
+        bytes.memory().copyFrom(java.lang.foreign.MemorySegment.ofArray(CudaCommunicator.uniqueId(device).bytes()));
+      }
+      world.broadcast(bytes, 0);
+      UniqueId id = UniqueId.of(bytes.memory().toArray(java.lang.foreign.ValueLayout.JAVA_BYTE));
+      return CudaCommunicator.init(device, id, world.ranks(), world.rank(), options);
     }
   }
 
@@ -136,7 +178,16 @@ public abstract sealed class Communicator implements AutoCloseable permits CpuCo
    * @param dst of the type and the number of elements of src, written; src itself or in memory of its own
    * @param op how
    */
-  public abstract void allReduce(Tensor src, Tensor dst, ReduceOp op);
+  public final void allReduce(Tensor src, Tensor dst, ReduceOp op) {
+    checkOp(src, op);
+    check("src", src, 0, -1);
+    check("dst", dst, Types.OUT, src.elements());
+    checkSame(src, dst);
+    if (src.memory().address() != dst.memory().address()) {
+      Operand.separate("dst", dst, "src", src);
+    }
+    startAllReduce(src, dst, op);
+  }
 
   /**
    * Puts the ranks' tensors one behind the other; all get the result.
@@ -145,7 +196,15 @@ public abstract sealed class Communicator implements AutoCloseable permits CpuCo
    * @param dst of the type of src, with {@link #ranks} times as many elements, written; in memory of its own, or src is its
    *     part of this rank
    */
-  public abstract void allGather(Tensor src, Tensor dst);
+  public final void allGather(Tensor src, Tensor dst) {
+    check("src", src, 0, -1);
+    check("dst", dst, Types.OUT, src.elements() * ranks());
+    checkSame(src, dst);
+    if (src.memory().address() != dst.memory().address() + rank() * src.memory().byteSize()) {
+      Operand.separate("dst", dst, "src", src);
+    }
+    startAllGather(src, dst);
+  }
 
   /**
    * Combines the ranks' tensors; each gets its part of the result.
@@ -154,7 +213,16 @@ public abstract sealed class Communicator implements AutoCloseable permits CpuCo
    * @param dst of the type of src, written; in memory of its own, or src's part of this rank
    * @param op how
    */
-  public abstract void reduceScatter(Tensor src, Tensor dst, ReduceOp op);
+  public final void reduceScatter(Tensor src, Tensor dst, ReduceOp op) {
+    checkOp(src, op);
+    check("dst", dst, Types.OUT, -1);
+    check("src", src, 0, dst.elements() * ranks());
+    checkSame(src, dst);
+    if (dst.memory().address() != src.memory().address() + rank() * dst.memory().byteSize()) {
+      Operand.separate("dst", dst, "src", src);
+    }
+    startReduceScatter(src, dst, op);
+  }
 
   /**
    * Gives the tensor of one rank to all.
@@ -162,7 +230,11 @@ public abstract sealed class Communicator implements AutoCloseable permits CpuCo
    * @param tensor of any type; read on the root, written on the others
    * @param root the rank that gives
    */
-  public abstract void broadcast(Tensor tensor, int root);
+  public final void broadcast(Tensor tensor, int root) {
+    Check.range("root", root, 0, ranks() - 1L);
+    check("tensor", tensor, root == rank() ? 0 : Types.OUT, -1);
+    startBroadcast(tensor, root);
+  }
 
   /**
    * Sends a tensor, and waits until it was received.
@@ -170,7 +242,11 @@ public abstract sealed class Communicator implements AutoCloseable permits CpuCo
    * @param tensor of any type
    * @param peer the rank that receives it; not this one
    */
-  public abstract void send(Tensor tensor, int peer);
+  public final void send(Tensor tensor, int peer) {
+    checkPeer(peer);
+    check("tensor", tensor, 0, -1);
+    startSend(tensor, peer);
+  }
 
   /**
    * Receives a tensor.
@@ -178,7 +254,11 @@ public abstract sealed class Communicator implements AutoCloseable permits CpuCo
    * @param tensor of the type and the number of elements that were sent, written
    * @param peer the rank that sends it; not this one
    */
-  public abstract void receive(Tensor tensor, int peer);
+  public final void receive(Tensor tensor, int peer) {
+    checkPeer(peer);
+    check("tensor", tensor, Types.OUT, -1);
+    startReceive(tensor, peer);
+  }
 
   /** Waits until all ranks have called this. */
   public abstract void barrier();
@@ -195,4 +275,66 @@ public abstract sealed class Communicator implements AutoCloseable permits CpuCo
   /** Leaves: who still waits for this rank gets an exception. Does not wait; does nothing when closed. */
   @Override
   public abstract void close();
+
+  // ------------------------------------------------------------------------------------------------ what ranks do
+
+  abstract void startAllReduce(Tensor src, Tensor dst, ReduceOp op);
+
+  abstract void startAllGather(Tensor src, Tensor dst);
+
+  abstract void startReduceScatter(Tensor src, Tensor dst, ReduceOp op);
+
+  abstract void startBroadcast(Tensor tensor, int root);
+
+  abstract void startSend(Tensor tensor, int peer);
+
+  abstract void startReceive(Tensor tensor, int peer);
+
+  /** Throws if this communicator is closed or has failed. */
+  abstract void requireUsable();
+
+  // ------------------------------------------------------------------------------------------------ checks
+
+  /** count: of elements, -1 for any. */
+  private void check(String name, Tensor tensor, int flags, long count) {
+    requireUsable();
+    device.lock.lock();
+    try {
+      device.handle();
+      Operand.accept(name, tensor, device, Types.ANY | flags, "");
+    } finally {
+      device.lock.unlock();
+    }
+    if (!tensor.isCompact()) {
+      throw new IllegalArgumentException(name + " is " + tensor + "; expected row-major elements without gaps");
+    }
+    if (count >= 0 && tensor.elements() != count) {
+      throw new IllegalArgumentException(name + " is " + tensor + "; expected " + count + " elements, on rank " + rank()
+          + " of " + ranks());
+    }
+  }
+
+  private static void checkSame(Tensor src, Tensor dst) {
+    if (src.dtype() != dst.dtype()) {
+      throw new IllegalArgumentException("dst is " + dst + "; expected the type of src, " + src.dtype());
+    }
+  }
+
+  private static void checkOp(Tensor src, ReduceOp op) {
+    Check.given("src", src, "a tensor");
+    Check.given("op", op, "a ReduceOp");
+    if (src.dtype() == DType.E8M0) {
+      throw new IllegalArgumentException("src is " + src + "; expected elements that can be combined");
+    }
+    if (op == ReduceOp.AVERAGE && src.dtype() == DType.INT32) {
+      throw new IllegalArgumentException("op is AVERAGE; expected SUM, MIN or MAX, for " + src);
+    }
+  }
+
+  private void checkPeer(int peer) {
+    Check.range("peer", peer, 0, ranks() - 1L);
+    if (peer == rank()) {
+      throw new IllegalArgumentException("peer is " + peer + ", this rank itself; expected another");
+    }
+  }
 }

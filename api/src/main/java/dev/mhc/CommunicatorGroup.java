@@ -12,6 +12,7 @@ final class CommunicatorGroup {
   private static final ThreadLocal<@Nullable CommunicatorGroup> CURRENT = new ThreadLocal<>();
 
   private final Map<CpuCommunicator, List<CpuCommunicator.Task>> tasks = new LinkedHashMap<>();
+  private final List<CudaCommunicator.Part> parts = new ArrayList<>();
 
   private CommunicatorGroup() {}
 
@@ -23,6 +24,20 @@ final class CommunicatorGroup {
     }
     group.tasks.computeIfAbsent(communicator, ignored -> new ArrayList<>()).add(task);
     return true;
+  }
+
+  static boolean take(CudaCommunicator.Part part) {
+    CommunicatorGroup group = CURRENT.get();
+    if (group == null) {
+      return false;
+    }
+    group.parts.add(part);
+    return true;
+  }
+
+  /** Whether this thread is in a group. */
+  static boolean isOpen() {
+    return CURRENT.get() != null;
   }
 
   static void run(Runnable operations) {
@@ -45,9 +60,13 @@ final class CommunicatorGroup {
 
   private void drop() {
     tasks.values().forEach(each -> each.forEach(CpuCommunicator.Task::release));
+    parts.forEach(CudaCommunicator.Part::release);
   }
 
   private void finish() {
+    if (!parts.isEmpty()) {
+      CudaCommunicator.launch(parts);
+    }
     if (tasks.size() == 1) {
       tasks.forEach(CpuCommunicator::runAll);
       return;

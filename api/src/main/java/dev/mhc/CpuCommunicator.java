@@ -137,7 +137,8 @@ final class CpuCommunicator extends Communicator {
     return e;
   }
 
-  private void requireUsable() {
+  @Override
+  void requireUsable() {
     if (closed) {
       throw new IllegalStateException("the communicator is closed");
     }
@@ -235,14 +236,7 @@ final class CpuCommunicator extends Communicator {
   // ------------------------------------------------------------------------------------------------ operations
 
   @Override
-  public void allReduce(Tensor src, Tensor dst, ReduceOp op) {
-    checkOp(src, op);
-    check("src", src, 0, -1);
-    check("dst", dst, Types.OUT, src.elements());
-    checkSame(src, dst);
-    if (src.segment().address() != dst.segment().address()) {
-      Operand.separate("dst", dst, "src", src);
-    }
+  void startAllReduce(Tensor src, Tensor dst, ReduceOp op) {
     DType type = src.dtype();
     long count = src.elements();
     MemorySegment from = src.segment();
@@ -258,16 +252,10 @@ final class CpuCommunicator extends Communicator {
   }
 
   @Override
-  public void allGather(Tensor src, Tensor dst) {
-    check("src", src, 0, -1);
-    check("dst", dst, Types.OUT, src.elements() * ranks());
-    checkSame(src, dst);
+  void startAllGather(Tensor src, Tensor dst) {
     long bytes = src.segment().byteSize();
     MemorySegment from = src.segment();
     MemorySegment own = dst.segment().asSlice(bytes * rank(), bytes);
-    if (from.address() != own.address()) {
-      Operand.separate("dst", dst, "src", src);
-    }
     MemorySegment to = dst.segment();
     submit(task("all-gather", () -> {
       if (from.address() != own.address()) {
@@ -278,25 +266,16 @@ final class CpuCommunicator extends Communicator {
   }
 
   @Override
-  public void reduceScatter(Tensor src, Tensor dst, ReduceOp op) {
-    checkOp(src, op);
-    check("dst", dst, Types.OUT, -1);
-    check("src", src, 0, dst.elements() * ranks());
-    checkSame(src, dst);
+  void startReduceScatter(Tensor src, Tensor dst, ReduceOp op) {
     DType type = src.dtype();
     long count = dst.elements();
     MemorySegment from = src.segment();
     MemorySegment to = dst.segment();
-    if (to.address() != from.address() + rank() * to.byteSize()) {
-      Operand.separate("dst", dst, "src", src);
-    }
     submit(task("reduce-scatter", () -> reduceParts(type, op, from, part -> count * part, to), src, dst));
   }
 
   @Override
-  public void broadcast(Tensor tensor, int root) {
-    Check.range("root", root, 0, ranks() - 1L);
-    check("tensor", tensor, root == rank() ? 0 : Types.OUT, -1);
+  void startBroadcast(Tensor tensor, int root) {
     MemorySegment data = tensor.segment();
     submit(task("broadcast", () -> {
       var messages = new Messages();
@@ -314,16 +293,12 @@ final class CpuCommunicator extends Communicator {
   }
 
   @Override
-  public void send(Tensor tensor, int peer) {
-    checkPeer(peer);
-    check("tensor", tensor, 0, -1);
+  void startSend(Tensor tensor, int peer) {
     submit(point("send", new Point(true, tensor.segment(), peer), tensor));
   }
 
   @Override
-  public void receive(Tensor tensor, int peer) {
-    checkPeer(peer);
-    check("tensor", tensor, Types.OUT, -1);
+  void startReceive(Tensor tensor, int peer) {
     submit(point("receive", new Point(false, tensor.segment(), peer), tensor));
   }
 
@@ -409,7 +384,7 @@ final class CpuCommunicator extends Communicator {
     return scratch.asSlice(0, bytes);
   }
 
-  // ------------------------------------------------------------------------------------------------ checks
+  // ------------------------------------------------------------------------------------------------ tasks of operations
 
   private Task task(String name, Body body, Tensor... tensors) {
     hold(tensors);
@@ -424,49 +399,6 @@ final class CpuCommunicator extends Communicator {
   private static void hold(Tensor... tensors) {
     for (Tensor tensor : tensors) {
       tensor.storage().export();
-    }
-  }
-
-  /** count: of elements, -1 for any. */
-  private void check(String name, Tensor tensor, int flags, long count) {
-    requireUsable();
-    device.lock.lock();
-    try {
-      device.handle();
-      Operand.accept(name, tensor, device, Types.ANY | flags, "");
-    } finally {
-      device.lock.unlock();
-    }
-    if (!tensor.isCompact()) {
-      throw new IllegalArgumentException(name + " is " + tensor + "; expected row-major elements without gaps");
-    }
-    if (count >= 0 && tensor.elements() != count) {
-      throw new IllegalArgumentException(name + " is " + tensor + "; expected " + count + " elements, on rank " + rank()
-          + " of " + ranks());
-    }
-  }
-
-  private static void checkSame(Tensor src, Tensor dst) {
-    if (src.dtype() != dst.dtype()) {
-      throw new IllegalArgumentException("dst is " + dst + "; expected the type of src, " + src.dtype());
-    }
-  }
-
-  private static void checkOp(Tensor src, ReduceOp op) {
-    Check.given("src", src, "a tensor");
-    Check.given("op", op, "a ReduceOp");
-    if (src.dtype() == DType.E8M0) {
-      throw new IllegalArgumentException("src is " + src + "; expected elements that can be combined");
-    }
-    if (op == ReduceOp.AVERAGE && src.dtype() == DType.INT32) {
-      throw new IllegalArgumentException("op is AVERAGE; expected SUM, MIN or MAX, for " + src);
-    }
-  }
-
-  private void checkPeer(int peer) {
-    Check.range("peer", peer, 0, ranks() - 1L);
-    if (peer == rank()) {
-      throw new IllegalArgumentException("peer is " + peer + ", this rank itself; expected another");
     }
   }
 

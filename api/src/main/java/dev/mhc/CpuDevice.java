@@ -9,6 +9,8 @@ import java.lang.foreign.ValueLayout;
 
 /** The CPU backend of libmhc. */
 final class CpuDevice extends Device {
+  private final CpuStream stream = new CpuStream(this, Stream.Priority.NORMAL);
+
   private CpuDevice(MemorySegment handle) {
     super(handle);
   }
@@ -25,4 +27,53 @@ final class CpuDevice extends Device {
       return new CpuDevice(result.get(ValueLayout.ADDRESS, 0));
     }
   }
+
+  @Override
+  public Stream stream() {
+    return stream;
+  }
+
+  @Override
+  public void synchronize() {
+    lock.lock();
+    try {
+      handle();
+    } finally {
+      lock.unlock();
+    }
+  }
+
+  @Override
+  boolean isHost() {
+    return true;
+  }
+
+  @Override
+  long streamAddress() {
+    return 0;
+  }
+
+  @Override
+  Storage.Memory allocate(long bytes) {
+    Arena arena = Arena.ofShared();
+    try {
+      return new Storage.Memory(arena.allocate(bytes, 64), arena::close);
+    } catch (RuntimeException | Error e) {
+      arena.close();
+      throw e;
+    }
+  }
+
+  @Override
+  void download(MemorySegment from, MemorySegment to) {
+    to.copyFrom(from);
+  }
+
+  @Override
+  void upload(MemorySegment from, MemorySegment to) {
+    to.copyFrom(from);
+  }
+
+  @Override
+  void release() {}
 }

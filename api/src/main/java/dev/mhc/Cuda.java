@@ -10,6 +10,8 @@ import org.jspecify.annotations.Nullable;
 
 /** The CUDA runtime: its versions, its devices, and what its errors mean in Java. */
 final class Cuda {
+  private static final int FIRST_CAPTURE_ERROR = 900;
+
   private Cuda() {}
 
   /**
@@ -40,8 +42,32 @@ final class Cuda {
     return number("cudaGetDeviceCount", cudart_h::cudaGetDeviceCount);
   }
 
-  private interface Getter {
+  interface Getter {
     int call(MemorySegment result);
+  }
+
+  /** The pointer that a function puts where its argument says. */
+  static MemorySegment pointer(String function, @Nullable String device, Getter getter) {
+    try (Arena arena = Arena.ofConfined()) {
+      MemorySegment result = arena.allocate(ValueLayout.ADDRESS);
+      check(getter.call(result), function, device);
+      return result.get(ValueLayout.ADDRESS, 0);
+    }
+  }
+
+  /** Of a query: whether what it asks about is done. */
+  static boolean isReady(int code, String function, @Nullable String device) {
+    if (code == cudart_h.cudaErrorNotReady()) {
+      return false;
+    }
+    check(code, function, device);
+    return true;
+  }
+
+  /** Whether every later call gives this error too. */
+  static boolean isSticky(int code) {
+    return code >= cudart_h.cudaErrorIllegalAddress() && code < FIRST_CAPTURE_ERROR
+        && code != cudart_h.cudaErrorSystemDriverMismatch() && code != cudart_h.cudaErrorCompatNotSupportedOnDevice();
   }
 
   private static int number(String function, Getter getter) {
@@ -80,7 +106,7 @@ final class Cuda {
     if (code == cudart_h.cudaErrorMemoryAllocation()) {
       return "the GPU's memory is used up: close tensors, or use smaller ones";
     }
-    if (code == cudart_h.cudaErrorIllegalAddress()) {
+    if (isSticky(code)) {
       return "the device cannot be used any more in this process; compute-sanitizer tells where it happened";
     }
     return null;

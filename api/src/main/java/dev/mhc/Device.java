@@ -8,25 +8,27 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.LinkedHashSet;
+import java.util.List;
 import java.util.concurrent.atomic.AtomicReferenceArray;
 import java.util.concurrent.locks.ReentrantLock;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Where operations run: native threads and workspace. Tensors and layers belong to one device; operands of an operation
- * all belong to the same one.
+ * Where operations run: native threads, or a GPU, and workspace. Tensors and layers belong to one device; operands of an
+ * operation all belong to the same one.
  *
- * <p>Thread-safe. One operation runs at a time on a device; further callers wait for it. {@link #close()} waits too, and
- * closes what was created on the device, the last first.
+ * <p>Thread-safe. On a CPU one operation runs at a time; further callers wait for it. On a GPU operations are put on a
+ * {@link Stream} and done there in order, later than the call returns; reading a tensor's values waits for what comes before.
+ * {@link #close()} waits too, and closes what was created on the device, the last first.
  *
  * {@snippet file="dev/mhc/examples/FirstLayer.java" region="device"}
  */
-public abstract sealed class Device implements AutoCloseable permits CpuDevice {
+public abstract sealed class Device implements AutoCloseable permits CpuDevice, CudaDevice {
   /** Held while an operation's arguments are set and while it runs, and while anything of this device is closed. */
   final ReentrantLock lock = new ReentrantLock();
 
   private final Context context;
-  private final LinkedHashSet<Storage> storages = new LinkedHashSet<>();
+  private final LinkedHashSet<Child> children = new LinkedHashSet<>();
   private final AtomicReferenceArray<@Nullable Call> calls = new AtomicReferenceArray<>(Operation.values().length);
   private final MemorySegment sizeResult = Arena.ofAuto().allocate(ValueLayout.JAVA_LONG);
   private final DeviceType type;
@@ -57,12 +59,31 @@ public abstract sealed class Device implements AutoCloseable permits CpuDevice {
   }
 
   /**
-   * The best device there is: at present the CPU, with all threads that the process may use.
+   * The best device there is: the first GPU if it can be used, else the CPU with all threads that the process may use. Why a
+   * GPU cannot be used is logged.
    *
    * @throws NativeLibraryException if libmhc cannot be loaded
    */
   public static Device best() {
+    if (count(DeviceType.CUDA) > 0) {
+      try {
+        return cuda(0);
+      } catch (MhcException e) {
+        Native.LOG.log(System.Logger.Level.INFO, "the GPU is not used: {0}", e.getMessage());
+      }
+    }
     return cpu();
+  }
+
+  /**
+   * How many devices of a kind libmhc can use: 1 for the CPU; for CUDA 0 where there is no GPU, no driver, or no
+   * libmhc_cuda. {@link #cuda} and the doctor say why.
+   *
+   * @throws NativeLibraryException if libmhc cannot be loaded
+   */
+  public static int count(DeviceType type) {
+    Native.library();
+    return mhc_h.mhc_device_count(Check.given("type", type, "a DeviceType").code);
   }
 
   /**
@@ -86,20 +107,18 @@ public abstract sealed class Device implements AutoCloseable permits CpuDevice {
   }
 
   /**
-   * A GPU. This version computes on CPUs only: what is missing on this machine for a GPU is said, and if nothing is, that.
+   * A GPU. Each call makes a device with a stream, workspace and memory pool of its own.
    *
    * @param index which GPU, at least 0
-   * @throws NativeLibraryException if the CUDA runtime cannot be found
+   * @throws NativeLibraryException if the CUDA runtime or libmhc cannot be found
    * @throws CudaException if there is no driver, or no GPU
    * @throws IllegalArgumentException if there are fewer GPUs
-   * @throws MhcException otherwise: this version has no kernels for it
+   * @throws MhcException if libmhc has no CUDA backend, or none for this GPU
    */
-  public static Device cuda(int index) {
+  public static CudaDevice cuda(int index) {
     Check.range("index", index, 0, Long.MAX_VALUE);
-    int count = Cuda.deviceCount();
-    Check.range("index", index, 0, count - 1L);
-    throw new MhcException("this version of mhc has no kernels for GPUs", mhc_h.MHC_UNSUPPORTED(), "MHC_UNSUPPORTED", null,
-        "cuda:" + index, "use Device.cpu()", null);
+    Check.range("index", index, 0, Cuda.deviceCount() - 1L);
+    return CudaDevice.create(index);
   }
 
   /** What kind of device this is. */
@@ -117,19 +136,20 @@ public abstract sealed class Device implements AutoCloseable permits CpuDevice {
     return name;
   }
 
-  /** Native threads that share an operation. */
+  /** Native threads that share an operation; 0 on a GPU. */
   public final int threads() {
     return threads;
   }
 
-  /** The vector code that runs, never {@link CpuTier#AUTO}. */
+  /** The vector code that runs; {@link CpuTier#AUTO} on a GPU alone, which has none. */
   public final CpuTier tier() {
     return tier;
   }
 
   /**
    * Grows the workspace to at least this many bytes; it never shrinks. Operations do this by themselves when they meet
-   * a larger shape than before, so this only moves the cost to a better moment.
+   * a larger shape than before, so this only moves the cost to a better moment. On a GPU each stream has its own; this is
+   * about that of {@link #stream}.
    *
    * @param bytes at least 0
    * @throws MhcException if there is not so much memory
@@ -144,7 +164,7 @@ public abstract sealed class Device implements AutoCloseable permits CpuDevice {
     }
   }
 
-  /** Bytes of workspace at this moment. */
+  /** Bytes of workspace at this moment; on a GPU, of the current stream. */
   public final long workspace() {
     lock.lock();
     try (Arena arena = Arena.ofConfined()) {
@@ -161,11 +181,7 @@ public abstract sealed class Device implements AutoCloseable permits CpuDevice {
   public final long liveBytes() {
     lock.lock();
     try {
-      long bytes = 0;
-      for (Storage storage : storages) {
-        bytes += storage.ownedBytes();
-      }
-      return bytes;
+      return children.stream().mapToLong(Child::ownedBytes).sum();
     } finally {
       lock.unlock();
     }
@@ -212,9 +228,9 @@ public abstract sealed class Device implements AutoCloseable permits CpuDevice {
         return;
       }
       RuntimeException first = null;
-      for (Storage storage : storages.reversed().toArray(Storage[]::new)) {
+      for (Child child : children.reversed().toArray(Child[]::new)) {
         try {
-          storage.close();
+          child.close();
         } catch (RuntimeException e) {
           if (first == null) {
             first = e;
@@ -224,6 +240,7 @@ public abstract sealed class Device implements AutoCloseable permits CpuDevice {
       if (first != null) {
         throw first;
       }
+      release();
       context.destroy();
     } finally {
       lock.unlock();
@@ -236,12 +253,39 @@ public abstract sealed class Device implements AutoCloseable permits CpuDevice {
   }
 
   /** The native context. Call with the lock held. */
-  final MemorySegment handle() {
+  MemorySegment handle() {
     if (context.closed) {
       throw new IllegalStateException("device " + name + " is closed");
     }
     return context.handle;
   }
+
+  /** The stream that this thread's operations on this device go to: see {@link Stream#run}. */
+  public abstract Stream stream();
+
+  /** Waits until everything that was begun on this device is done. On a CPU it always is. */
+  public abstract void synchronize();
+
+  /** Throws while what this thread puts on its stream is captured. */
+  void requireNotCapturing(String what) {}
+
+  /** Whether its memory is the host's. */
+  abstract boolean isHost();
+
+  /** The native address of the current stream; 0 on a CPU. Call with the lock held. */
+  abstract long streamAddress();
+
+  /** Memory that is zero, aligned to 64 bytes or more. */
+  abstract Storage.Memory allocate(long bytes);
+
+  /** Copies to the host, and waits for it. */
+  abstract void download(MemorySegment from, MemorySegment to);
+
+  /** Copies from the host, and waits until the host's memory may change. */
+  abstract void upload(MemorySegment from, MemorySegment to);
+
+  /** Gives back what is not a child. Call with the lock held, when all children are closed. */
+  abstract void release();
 
   /** This device's argument block for an operation that no layer has prepared. */
   final Call call(Operation operation) {
@@ -255,24 +299,30 @@ public abstract sealed class Device implements AutoCloseable permits CpuDevice {
 
   /** Grows the workspace to what an operation needs with these arguments. Call with the lock held. */
   final void reserveFor(Operation operation, MemorySegment arguments) {
+    requireNotCapturing("an operation's workspace cannot grow (run it once before, or call Device.reserve)");
     Native.check(mhc_h.mhc_workspace_size(handle(), operation.number(), arguments, sizeResult), "mhc_workspace_size", name);
     long bytes = sizeResult.get(ValueLayout.JAVA_LONG, 0);
     Native.check(mhc_h.mhc_context_reserve(handle(), bytes), "mhc_context_reserve", name);
   }
 
-  final void add(Storage storage) {
+  final void add(Child child) {
     lock.lock();
     try {
       handle();
-      storages.add(storage);
+      children.add(child);
     } finally {
       lock.unlock();
     }
   }
 
   /** Call with the lock held. */
-  final void remove(Storage storage) {
-    storages.remove(storage);
+  final void remove(Child child) {
+    children.remove(child);
+  }
+
+  /** What is open on this device. Call with the lock held. */
+  final List<Child> children() {
+    return List.copyOf(children);
   }
 
   /** The native context and whether it is destroyed: all that the leak report has to know. */

@@ -47,6 +47,28 @@ public final class Fp8 {
   }
 
   /**
+   * A tensor of zeros for the scales of a matrix, of {@link #scaleShape}, that lies as cuBLASLt reads it: with {@link Tile#ROW}
+   * rows next to each other, with {@link Tile#SQUARE} columns, and a multiple of four of them. Any other is as good for the
+   * result; this one an {@link Fp8Gemm} on a GPU need not copy.
+   *
+   * @param device whose tensor it is
+   * @param tile the part that shares a scale
+   * @param rows M, at least 0
+   * @param columns K, at least 0
+   */
+  public static Tensor scales(Device device, Tile tile, long rows, long columns) {
+    return Tensor.allocate(device, DType.FP32, scaleShape(tile, rows, columns), scaleStrides(tile, rows, columns));
+  }
+
+  static long[] scaleStrides(Tile tile, long rows, long columns) {
+    return tile == Tile.ROW ? new long[] {1, padded(rows)} : new long[] {padded(tiles(columns)), 1};
+  }
+
+  private static long padded(long extent) {
+    return (extent + 3) / 4 * 4;
+  }
+
+  /**
    * {@code dst = round_to_nearest_even(src / scale)}, {@code scale = max(largest |src| of the tile, amaxFloor) / 448}.
    *
    * @param src {@code [M, K]} {@link DType#BF16}, {@link DType#FP16} or {@link DType#FP32}

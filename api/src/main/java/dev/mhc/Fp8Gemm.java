@@ -5,13 +5,16 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * A prepared product of FP8 matrices. Belongs to a device, and ends with it. Sums are of float32 and rounded once, to the
- * type of D. A CPU multiplies each element by its scale, rounding to float32, and then the matrices with OpenBLAS.
+ * type of D. A CPU multiplies each element by its scale, rounding to float32, and then the matrices with OpenBLAS. A GPU
+ * takes them as they are, with cuBLASLt: with 1 x 128 and 128 x 128 scales one of compute capability 9.0, for n and k that are
+ * multiples of 16; a bias goes with a D of BF16 or FP16. It reads scales in place where they lie as {@link Fp8#scales} makes
+ * them, and copies others.
  *
  * <p>Thread-safe: calls of one device wait for each other.
  *
  * {@snippet file="dev/mhc/examples/MatrixProducts.java" region="fp8"}
  */
-public abstract sealed class Fp8Gemm extends Prepared permits CpuFp8Gemm {
+public abstract sealed class Fp8Gemm extends Prepared permits CpuFp8Gemm, CudaFp8Gemm {
   final Fp8GemmConfig config;
 
   Fp8Gemm(Device device, Fp8GemmConfig config) {
@@ -25,11 +28,13 @@ public abstract sealed class Fp8Gemm extends Prepared permits CpuFp8Gemm {
    * @param device where it runs
    * @param config which it is
    * @throws NativeLibraryException if the library that computes it cannot be loaded
+   * @throws CublasException if the GPU has no algorithm for it
    */
   public static Fp8Gemm create(Device device, Fp8GemmConfig config) {
     Check.given("config", config, "an Fp8GemmConfig");
     return switch (Check.given("device", device, "a Device")) {
       case CpuDevice cpu -> new CpuFp8Gemm(cpu, config);
+      case CudaDevice cuda -> new CudaFp8Gemm(cuda, config);
     };
   }
 

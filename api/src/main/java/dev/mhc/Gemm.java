@@ -8,13 +8,13 @@ import org.jspecify.annotations.Nullable;
  * a device, and ends with it.
  *
  * <p>Operands are row-major; rows may be apart, and the matrices of a batch too. Sums are of FP32 and rounded once, to
- * the type of D. A CPU computes with OpenBLAS.
+ * the type of D. A CPU computes with OpenBLAS, a GPU with cuBLASLt.
  *
  * <p>Thread-safe: calls of one device wait for each other.
  *
  * {@snippet file="dev/mhc/examples/MatrixProducts.java" region="gemm"}
  */
-public abstract sealed class Gemm extends Prepared permits CpuGemm {
+public abstract sealed class Gemm extends Prepared permits CpuGemm, CudaGemm {
   final GemmConfig config;
   private final long[] aShape;
   private final long[] bShape;
@@ -34,11 +34,13 @@ public abstract sealed class Gemm extends Prepared permits CpuGemm {
    * @param device where it runs
    * @param config which it is
    * @throws NativeLibraryException if the library that computes it cannot be loaded
+   * @throws CublasException if the GPU has no algorithm for it
    */
   public static Gemm create(Device device, GemmConfig config) {
     Check.given("config", config, "a GemmConfig");
     return switch (Check.given("device", device, "a Device")) {
       case CpuDevice cpu -> new CpuGemm(cpu, config);
+      case CudaDevice cuda -> new CudaGemm(cuda, config);
     };
   }
 

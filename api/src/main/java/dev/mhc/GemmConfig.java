@@ -92,6 +92,12 @@ public record GemmConfig(long m, long n, long k, long batch, boolean transposeA,
         precision);
   }
 
+  /** This product over another k. */
+  GemmConfig withInner(long inner) {
+    return new GemmConfig(m, n, inner, batch, transposeA, transposeB, aType, bType, dType, alpha, beta, bias, activation,
+        precision);
+  }
+
   /** A as it is stored. */
   long[] aShape() {
     return shape(transposeA ? k : m, transposeA ? m : k);

@@ -13,13 +13,13 @@ package dev.mhc;
  * </pre>
  *
  * <p>A matrix with more rows than columns is iterated as its transpose, which is the same and takes less. A CPU iterates
- * in float32 with OpenBLAS.
+ * in float32 with OpenBLAS, a GPU with products in TF32; there the norm is {@code sqrt(|u|_F^2 + eps^2)}.
  *
  * <p>Belongs to a device, and ends with it. Thread-safe: calls of one device wait for each other.
  *
  * {@snippet file="dev/mhc/examples/MuonStep.java" region="muon"}
  */
-public abstract sealed class Muon extends Prepared permits CpuMuon {
+public abstract sealed class Muon extends Prepared permits CpuMuon, CudaMuon {
   final MuonConfig config;
   final long rows;
   final long columns;
@@ -63,6 +63,7 @@ public abstract sealed class Muon extends Prepared permits CpuMuon {
     Check.range("columns", columns, 1, Integer.MAX_VALUE);
     return switch (Check.given("device", device, "a Device")) {
       case CpuDevice cpu -> new CpuMuon(cpu, config, batch, rows, columns);
+      case CudaDevice cuda -> new CudaMuon(cuda, config, batch, rows, columns);
     };
   }
 

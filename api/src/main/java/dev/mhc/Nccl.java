@@ -31,6 +31,20 @@ final class Nccl {
     }
   }
 
+  static int groupStart() {
+    return Group.START.apply();
+  }
+
+  static int groupEnd() {
+    return Group.END.apply();
+  }
+
+  /** nccl.h declares these without a word on their arguments, of which there are none. Made when first used. */
+  private static final class Group {
+    static final nccl_h.ncclGroupStart START = nccl_h.ncclGroupStart.makeInvoker();
+    static final nccl_h.ncclGroupEnd END = nccl_h.ncclGroupEnd.makeInvoker();
+  }
+
   static void check(int code, String function, @Nullable String device) {
     if (code != nccl_h.ncclSuccess()) {
       throw failure(code, function, device);

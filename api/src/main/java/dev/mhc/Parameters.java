@@ -4,6 +4,7 @@ package dev.mhc;
 import dev.mhc.bindings.generated.mhc_parameters;
 import java.util.SplittableRandom;
 import java.util.random.RandomGenerator;
+import java.util.stream.DoubleStream;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -64,9 +65,8 @@ public record Parameters(@Nullable Tensor projection, @Nullable Tensor scale, @N
     RandomGenerator random = new SplittableRandom(seed);
     double deviation = 1 / Math.sqrt(columns);
     for (long row = 0; row < m; row++) {
-      for (long column = 0; column < columns; column++) {
-        projection.set(random.nextGaussian() * deviation, row, column);
-      }
+      projection.slice(0, row, row + 1).copyFrom(
+          DoubleStream.generate(() -> random.nextGaussian() * deviation).limit(columns).toArray());
     }
     return of(projection, device.tensor(DType.FP32, 3).fill(INITIAL_SCALE), bias);
   }

@@ -3,7 +3,8 @@ package dev.mhc;
 
 /**
  * How a {@link Communicator} combines the ranks' elements: in the order of the ranks, in float32 (in integers for
- * {@link DType#INT32}), and rounded once to the elements' type. All ranks get the same bits.
+ * {@link DType#INT32}), and rounded once to the elements' type. All ranks get the same bits. On GPUs NCCL chooses the order
+ * and how it rounds.
  */
 public enum ReduceOp {
   /** The sum. */

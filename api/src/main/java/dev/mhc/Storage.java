@@ -1,61 +1,69 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.mhc;
 
-import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Memory behind tensors: owned (it has an arena), borrowed from the caller, or imported (it has a release action). Views
+ * Memory behind tensors: owned, borrowed from the caller, or imported; owned and imported memory has a release action. Views
  * share it. Guarded by its device's lock, apart from {@link #closed}, which may be read without.
  */
-final class Storage {
+final class Storage implements Child {
   final Device device;
   final MemorySegment data;
   volatile boolean closed;
 
-  private final @Nullable Arena arena;
+  private final boolean owned;
   private final @Nullable Runnable release;
   private int exports;
 
-  private Storage(Device device, MemorySegment data, @Nullable Arena arena, @Nullable Runnable release) {
+  private Storage(Device device, MemorySegment data, boolean owned, @Nullable Runnable release) {
     this.device = device;
     this.data = data;
-    this.arena = arena;
+    this.owned = owned;
     this.release = release;
     device.add(this);
   }
 
+  /** What a device gives: memory of its own, zero, and what gives it back. */
+  record Memory(MemorySegment data, Runnable release) {}
+
   static Storage allocate(Device device, long bytes) {
-    Arena arena = Arena.ofShared();
+    TensorAllocateEvent.commit(device, bytes);
+    return of(device, device.allocate(bytes));
+  }
+
+  /** Takes over memory. */
+  static Storage of(Device device, Memory memory) {
     try {
-      TensorAllocateEvent.commit(device, bytes);
-      return new Storage(device, arena.allocate(bytes, 64), arena, null);
+      return new Storage(device, memory.data, true, memory.release);
     } catch (RuntimeException | Error e) {
-      arena.close();
+      memory.release.run();
       throw e;
     }
   }
 
   static Storage borrow(Device device, MemorySegment data) {
-    return new Storage(device, data, null, null);
+    return new Storage(device, data, false, null);
   }
 
   static Storage imported(Device device, MemorySegment data, Runnable release) {
-    return new Storage(device, data, null, release);
+    return new Storage(device, data, false, release);
   }
 
   /** Whether the memory can go away, or be another thread's own, without this library's doing. */
   boolean isBorrowed() {
-    return arena == null;
+    return !owned;
   }
 
-  long ownedBytes() {
-    return arena == null ? 0 : data.byteSize();
+  @Override
+  public long ownedBytes() {
+    return owned ? data.byteSize() : 0;
   }
 
   /** Memory that is exported stays until the last importer is done with it. */
-  void close() {
+  @Override
+  public void close() {
     device.lock.lock();
     try {
       if (closed) {
@@ -92,9 +100,6 @@ final class Storage {
   }
 
   private void free() {
-    if (arena != null) {
-      arena.close();
-    }
     if (release != null) {
       release.run();
     }

@@ -1,17 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.mhc;
 
+import dev.mhc.bindings.NativeMemory;
 import dev.mhc.bindings.generated.mhc_dtype;
 import dev.mhc.bindings.generated.mhc_tensor;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.Arrays;
+import java.util.function.LongFunction;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A dense array of up to {@value #MAX_RANK} dimensions in native memory: its own, memory that the caller wraps, or a
- * view of another tensor.
+ * A dense array of up to {@value #MAX_RANK} dimensions in native memory, of the host or of a GPU: its own, memory that the
+ * caller wraps, or a view of another tensor.
  *
  * <p>Strides count elements. Operations honour strides; the last dimension has to be contiguous unless an operation says
  * otherwise. Reading and writing elements from Java works with any strides and converts: what is written is rounded
@@ -87,15 +89,38 @@ public final class Tensor implements AutoCloseable {
 
   /** A tensor in memory of its own. watched: someone else reports the leak otherwise. */
   static Tensor allocate(Device device, DType dtype, long[] shape, boolean watched) {
-    Check.given("type", dtype, "a DType");
-    long[] dims = checkedShape(shape);
-    long bytes = Math.multiplyExact(count(dims), (long) dtype.bytes());
-    Storage storage = Storage.allocate(device, bytes);
-    var tensor = new Tensor(storage, null, dtype, storage.data, dims, compactStrides(dims));
+    Tensor tensor = allocated(dtype, shape, bytes -> Storage.allocate(device, bytes));
     if (watched) {
       tensor.watch();
     }
     return tensor;
+  }
+
+  /** A tensor in memory that someone else provides for so many bytes. */
+  static Tensor allocate(Device device, DType dtype, long[] shape, LongFunction<Storage.Memory> memory) {
+    Tensor tensor = allocated(dtype, shape, bytes -> {
+      TensorAllocateEvent.commit(device, bytes);
+      return Storage.of(device, memory.apply(bytes));
+    });
+    tensor.watch();
+    return tensor;
+  }
+
+  /** A tensor with strides of which one is 1 and the other steps over whole rows or columns, in memory that ends with one. */
+  static Tensor allocate(Device device, DType dtype, long[] shape, long[] strides) {
+    Check.given("device", device, "a Device");
+    long elements = Math.max(Math.multiplyExact(shape[0], strides[0]), Math.multiplyExact(shape[1], strides[1]));
+    Storage storage = Storage.allocate(device, Math.multiplyExact(elements, (long) dtype.bytes()));
+    var tensor = new Tensor(storage, null, dtype, storage.data.asSlice(0, span(dtype, shape, strides)), shape, strides);
+    tensor.watch();
+    return tensor;
+  }
+
+  private static Tensor allocated(DType dtype, long[] shape, LongFunction<Storage> memory) {
+    Check.given("type", dtype, "a DType");
+    long[] dims = checkedShape(shape);
+    Storage storage = memory.apply(Math.multiplyExact(count(dims), (long) dtype.bytes()));
+    return new Tensor(storage, null, dtype, storage.data, dims, compactStrides(dims));
   }
 
   /**
@@ -105,7 +130,8 @@ public final class Tensor implements AutoCloseable {
    *
    * @param device where it will be used
    * @param type of the elements
-   * @param data native memory, aligned to an element, that may be larger than needed
+   * @param data native memory, aligned to an element, that may be larger than needed; for a GPU memory that it can use, a
+   *     segment of size 0 being a pointer to as much as is needed
    * @param shape dimensions, each at least 0
    * @throws IllegalArgumentException if data is on the Java heap, too small or not aligned
    */
@@ -142,8 +168,12 @@ public final class Tensor implements AutoCloseable {
   private static Tensor wrapChecked(Device device, DType type, MemorySegment data, long[] shape, long[] strides) {
     Check.given("device", device, "a Device");
     Check.given("type", type, "a DType");
-    checkMemory(Check.given("data", data, "native memory"), type, shape, strides);
-    return new Tensor(Storage.borrow(device, data), null, type, data.asSlice(0, span(type, shape, strides)), shape,
+    MemorySegment memory = Check.given("data", data, "native memory");
+    if (!device.isHost() && memory.isNative() && memory.byteSize() == 0) { // a pointer: how much is there, its owner knows
+      memory = NativeMemory.at(memory.address(), span(type, shape, strides));
+    }
+    checkMemory(memory, type, shape, strides);
+    return new Tensor(Storage.borrow(device, memory), null, type, memory.asSlice(0, span(type, shape, strides)), shape,
         strides);
   }
 
@@ -296,11 +326,18 @@ public final class Tensor implements AutoCloseable {
   }
 
   /**
-   * The memory, from the first element to behind the last, without a copy.
+   * The memory, from the first element to behind the last, without a copy. On a GPU a pointer, of size 0: Java cannot read
+   * that memory.
    *
    * @throws IllegalStateException if this tensor is closed
    */
   public MemorySegment segment() {
+    requireOpen("tensor");
+    return storage.device.isHost() ? segment : MemorySegment.ofAddress(segment.address());
+  }
+
+  /** The memory with its size, of whatever device. */
+  MemorySegment memory() {
     requireOpen("tensor");
     return segment;
   }
@@ -310,14 +347,18 @@ public final class Tensor implements AutoCloseable {
   /** Reads one element, exactly. */
   public double get(long... index) {
     requireOpen("tensor");
-    return Elements.get(dtype, segment, byteOffset(index));
+    try (HostView element = HostView.reading(storage.device, segment.asSlice(byteOffset(index), dtype.bytes()))) {
+      return Elements.get(dtype, element.data, 0);
+    }
   }
 
   /** Writes one element, rounded to nearest even. */
   public void set(double value, long... index) {
     requireWritable();
     checkValue(value);
-    Elements.set(dtype, segment, byteOffset(index), value);
+    try (HostView element = HostView.writing(storage.device, segment.asSlice(byteOffset(index), dtype.bytes()), false)) {
+      Elements.set(dtype, element.data, 0, value);
+    }
   }
 
   /** Writes every element, rounded to nearest even. */
@@ -325,8 +366,10 @@ public final class Tensor implements AutoCloseable {
     requireWritable();
     checkValue(value);
     long n = elements();
-    for (long i = 0; i < n; i++) {
-      Elements.set(dtype, segment, byteOffset(i), value);
+    try (HostView view = writing()) {
+      for (long i = 0; i < n; i++) {
+        Elements.set(dtype, view.data, byteOffset(i), value);
+      }
     }
     return this;
   }
@@ -340,12 +383,14 @@ public final class Tensor implements AutoCloseable {
     requireWritable();
     requireLength(Check.given("values", values, "an array").length);
     CopyEvent event = CopyEvent.start();
-    if (dtype == DType.FP32 && compact) {
-      MemorySegment.copy(values, 0, segment, ValueLayout.JAVA_FLOAT_UNALIGNED, 0, values.length);
-    } else {
-      checkAll(values.length, i -> values[i]);
-      for (int i = 0; i < values.length; i++) {
-        Elements.set(dtype, segment, byteOffset(i), values[i]);
+    checkAll(values.length, i -> values[i]);
+    try (HostView view = writing()) {
+      if (dtype == DType.FP32 && compact) {
+        MemorySegment.copy(values, 0, view.data, ValueLayout.JAVA_FLOAT_UNALIGNED, 0, values.length);
+      } else {
+        for (int i = 0; i < values.length; i++) {
+          Elements.set(dtype, view.data, byteOffset(i), values[i]);
+        }
       }
     }
     event.finish(true, (long) values.length * dtype.bytes());
@@ -358,35 +403,84 @@ public final class Tensor implements AutoCloseable {
     requireLength(Check.given("values", values, "an array").length);
     CopyEvent event = CopyEvent.start();
     checkAll(values.length, i -> values[i]);
-    for (int i = 0; i < values.length; i++) {
-      Elements.set(dtype, segment, byteOffset(i), values[i]);
+    try (HostView view = writing()) {
+      for (int i = 0; i < values.length; i++) {
+        Elements.set(dtype, view.data, byteOffset(i), values[i]);
+      }
     }
     event.finish(true, (long) values.length * dtype.bytes());
     return this;
   }
 
-  /** Writes every element from a tensor of the same shape and any type, rounded to nearest even. */
+  /**
+   * Writes every element from a tensor of the same shape and any type, of any device, rounded to nearest even. Between two
+   * tensors of a GPU that need no conversion, the copy is in its current stream like an operation; else it is done when this
+   * returns.
+   */
   public Tensor copyFrom(Tensor source) {
+    requireSameShape(source);
+    CopyEvent event = CopyEvent.start();
+    if (copiesBytes(source) && !(storage.device.isHost() && source.storage.device.isHost())) {
+      Copies.between(source, this, !storage.device.isHost() && !source.storage.device.isHost());
+    } else if (copiesBytes(source)) {
+      MemorySegment.copy(source.segment, 0, segment, 0, segment.byteSize());
+    } else {
+      convertFrom(source);
+    }
+    event.finish(true, elements() * dtype.bytes());
+    return this;
+  }
+
+  /**
+   * As {@link #copyFrom(Tensor)}, between compact tensors of the same shape and type: in the current stream of the GPU that
+   * has one of them, without waiting. Host memory that takes part must stay, unchanged if it is read, until the stream has
+   * come past the copy ({@link Event}, {@link Stream#synchronize}); only with memory from {@link CudaDevice#pinned} does the
+   * host go on meanwhile. Between two tensors of CPUs it is done when this returns.
+   */
+  public Tensor copyFromAsync(Tensor source) {
+    requireSameShape(source);
+    if (!copiesBytes(source)) {
+      throw new IllegalArgumentException("source is " + source + "; expected a compact tensor of " + dtype
+          + " elements, as this is to be: " + this);
+    }
+    CopyEvent event = CopyEvent.start();
+    if (storage.device.isHost() && source.storage.device.isHost()) {
+      MemorySegment.copy(source.segment, 0, segment, 0, segment.byteSize());
+    } else {
+      Copies.between(source, this, true);
+    }
+    event.finish(true, elements() * dtype.bytes());
+    return this;
+  }
+
+  private void requireSameShape(Tensor source) {
     requireWritable();
     Check.given("source", source, "a tensor").requireOpen("source");
     if (!Arrays.equals(shape, source.shape)) {
       throw new IllegalArgumentException("source is " + source + "; expected shape " + Arrays.toString(shape));
     }
-    CopyEvent event = CopyEvent.start();
-    if (dtype == source.dtype && compact && source.compact) {
-      MemorySegment.copy(source.segment, 0, segment, 0, segment.byteSize());
-    } else {
-      long n = elements();
+  }
+
+  private boolean copiesBytes(Tensor source) {
+    return dtype == source.dtype && compact && source.compact;
+  }
+
+  private void convertFrom(Tensor source) {
+    long n = elements();
+    try (HostView from = HostView.reading(source.storage.device, source.segment)) {
       for (long i = 0; i < n; i++) {
-        checkValue(Elements.get(source.dtype, source.segment, source.byteOffset(i)));
+        checkValue(Elements.get(source.dtype, from.data, source.byteOffset(i)));
       }
-      for (long i = 0; i < n; i++) {
-        Elements.set(dtype, segment, byteOffset(i),
-            Elements.get(source.dtype, source.segment, source.byteOffset(i)));
+      try (HostView to = writing()) {
+        for (long i = 0; i < n; i++) {
+          Elements.set(dtype, to.data, byteOffset(i), Elements.get(source.dtype, from.data, source.byteOffset(i)));
+        }
       }
     }
-    event.finish(true, elements() * dtype.bytes());
-    return this;
+  }
+
+  private HostView writing() {
+    return HostView.writing(storage.device, segment, !compact);
   }
 
   /** Every element in row-major order, rounded to float where the type is wider: only {@link DType#INT32} is. */
@@ -394,11 +488,13 @@ public final class Tensor implements AutoCloseable {
     requireOpen("tensor");
     var values = new float[requireArray()];
     CopyEvent event = CopyEvent.start();
-    if (dtype == DType.FP32 && compact) {
-      MemorySegment.copy(segment, ValueLayout.JAVA_FLOAT_UNALIGNED, 0, values, 0, values.length);
-    } else {
-      for (int i = 0; i < values.length; i++) {
-        values[i] = (float) Elements.get(dtype, segment, byteOffset(i));
+    try (HostView view = HostView.reading(storage.device, segment)) {
+      if (dtype == DType.FP32 && compact) {
+        MemorySegment.copy(view.data, ValueLayout.JAVA_FLOAT_UNALIGNED, 0, values, 0, values.length);
+      } else {
+        for (int i = 0; i < values.length; i++) {
+          values[i] = (float) Elements.get(dtype, view.data, byteOffset(i));
+        }
       }
     }
     event.finish(false, elements() * dtype.bytes());
@@ -410,8 +506,10 @@ public final class Tensor implements AutoCloseable {
     requireOpen("tensor");
     var values = new double[requireArray()];
     CopyEvent event = CopyEvent.start();
-    for (int i = 0; i < values.length; i++) {
-      values[i] = Elements.get(dtype, segment, byteOffset(i));
+    try (HostView view = HostView.reading(storage.device, segment)) {
+      for (int i = 0; i < values.length; i++) {
+        values[i] = Elements.get(dtype, view.data, byteOffset(i));
+      }
     }
     event.finish(false, elements() * dtype.bytes());
     return values;

@@ -10,6 +10,7 @@ public final class UniqueId {
   /** How many bytes it has, as NCCL's. */
   public static final int BYTES = 128;
 
+  private static final byte[] OF_CPU = {0, 'm', 'h', 'c', ' ', 'c', 'p', 'u'};
   private static final SecureRandom RANDOM = new SecureRandom();
 
   private final byte[] bytes;
@@ -18,11 +19,17 @@ public final class UniqueId {
     this.bytes = bytes;
   }
 
-  /** One that nobody has made before. */
+  /** One that nobody has made before, for ranks on CPUs. */
   static UniqueId random() {
     byte[] bytes = new byte[BYTES];
     RANDOM.nextBytes(bytes);
+    System.arraycopy(OF_CPU, 0, bytes, 0, OF_CPU.length);
     return new UniqueId(bytes);
+  }
+
+  /** Whether it is not NCCL's, which holds an address. */
+  boolean isOfCpu() {
+    return Arrays.equals(OF_CPU, 0, OF_CPU.length, bytes, 0, OF_CPU.length);
   }
 
   /**
@@ -55,6 +62,6 @@ public final class UniqueId {
 
   @Override
   public String toString() {
-    return HexFormat.of().formatHex(bytes, 0, 8);
+    return HexFormat.of().formatHex(bytes, 8, 16);
   }
 }

@@ -28,12 +28,17 @@ class MuonTest {
 
   @BeforeAll
   static void open() {
-    device = Device.cpu();
+    device = TestDevice.open();
   }
 
   @AfterAll
   static void close() {
     device.close();
+  }
+
+  /** A GPU multiplies in TF32: 11 bits where float32 has 24. */
+  private static double off(double onCpu) {
+    return TestDevice.isGpu(device) ? Math.max(0.05, onCpu) : onCpu;
   }
 
   @ParameterizedTest
@@ -45,7 +50,8 @@ class MuonTest {
       double[] expected = newtonSchulz(preset.config(), floats(matrix), rows, columns);
       for (int i = 0; i < actual.length; i++) {
         // small singular values of a square matrix are inflated, with their errors: by 3.4445 a step at most
-        Products.assertClose(actual[i], expected[i], rows == columns ? 1e-2 : 2e-5, preset + ", seed " + seed);
+        Products.assertClose(actual[i], expected[i], rows == columns ? off(1e-2) * (TestDevice.isGpu(device) ? 10 : 1) : off(2e-5),
+            preset + ", seed " + seed);
       }
     }
   }
@@ -74,7 +80,11 @@ class MuonTest {
     double[] matrix = gaussian(12 * 30);
     double[] turned = transpose(matrix, 12, 30);
     MuonConfig config = Preset.DEEPSEEK_V4.config();
-    assertThat(transpose(orthogonalize(config, turned, 30, 12), 30, 12)).containsExactly(orthogonalize(config, matrix, 12, 30));
+    double[] transposed = transpose(orthogonalize(config, turned, 30, 12), 30, 12);
+    double[] result = orthogonalize(config, matrix, 12, 30);
+    for (int i = 0; i < result.length; i++) { // a CPU iterates the transpose; a GPU adds squares up in another order
+      Products.assertClose(transposed[i], result[i], TestDevice.isCuda() ? off(2e-5) : 0, "seed " + seed);
+    }
   }
 
   @Test
@@ -95,7 +105,16 @@ class MuonTest {
       muon.orthogonalize(batch, batch);
     }
     for (int i = 0; i < 3; i++) {
-      assertThat(batch.slice(0, i, i + 1).toDoubles()).containsExactly(alone[i]);
+      double[] inBatch = batch.slice(0, i, i + 1).toDoubles();
+      if (TestDevice.isGpu(device)) { // another algorithm may be best for a batch
+        for (int at = 0; at < inBatch.length; at++) {
+          assertThat(Double.isNaN(inBatch[at])).isEqualTo(Double.isNaN(alone[i][at]));
+          Products.assertClose(Double.isNaN(inBatch[at]) ? 0 : inBatch[at], Double.isNaN(alone[i][at]) ? 0 : alone[i][at], off(0),
+              "seed " + seed);
+        }
+        continue;
+      }
+      assertThat(inBatch).containsExactly(alone[i]);
     }
     assertThat(alone[1]).containsOnly(0);
     assertThat(alone[2]).containsOnly(Double.NaN);
@@ -119,7 +138,7 @@ class MuonTest {
           for (int i = 0; i < rows * columns; i++) {
             Products.assertClose(momentum.toDoubles()[i], expectedMomentum[i], 1e-5, "momentum, seed " + seed);
             double tolerance = 2e-4 + Products.rounding(type) * Math.abs(expectedParameter[i]) * 1.01;
-            Products.assertClose(parameter.toDoubles()[i], expectedParameter[i], tolerance, config + ", seed " + seed);
+            Products.assertClose(parameter.toDoubles()[i], expectedParameter[i], off(tolerance), config + ", seed " + seed);
           }
           expectedParameter = parameter.toDoubles();
         }

@@ -221,6 +221,15 @@ public class cudart_h {
     public static int cudaErrorCompatNotSupportedOnDevice() {
         return cudaErrorCompatNotSupportedOnDevice;
     }
+    private static final int cudaErrorStreamCaptureUnsupported = (int)900L;
+    /**
+     * {@snippet lang=c :
+     * enum cudaError.cudaErrorStreamCaptureUnsupported = 900
+     * }
+     */
+    public static int cudaErrorStreamCaptureUnsupported() {
+        return cudaErrorStreamCaptureUnsupported;
+    }
     private static final int cudaErrorStreamCaptureInvalidated = (int)901L;
     /**
      * {@snippet lang=c :
@@ -1940,6 +1949,71 @@ public class cudart_h {
         }
     }
 
+    private static class cudaMemcpy2DAsync {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            cudart_h.C_INT,
+            cudart_h.C_POINTER,
+            cudart_h.C_LONG,
+            cudart_h.C_POINTER,
+            cudart_h.C_LONG,
+            cudart_h.C_LONG,
+            cudart_h.C_LONG,
+            cudart_h.C_INT,
+            cudart_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = cudart_h.findOrThrow("cudaMemcpy2DAsync");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * extern cudaError_t cudaMemcpy2DAsync(void *dst, size_t dpitch, const void *src, size_t spitch, size_t width, size_t height, enum cudaMemcpyKind kind, cudaStream_t stream)
+     * }
+     */
+    public static FunctionDescriptor cudaMemcpy2DAsync$descriptor() {
+        return cudaMemcpy2DAsync.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * extern cudaError_t cudaMemcpy2DAsync(void *dst, size_t dpitch, const void *src, size_t spitch, size_t width, size_t height, enum cudaMemcpyKind kind, cudaStream_t stream)
+     * }
+     */
+    public static MethodHandle cudaMemcpy2DAsync$handle() {
+        return cudaMemcpy2DAsync.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * extern cudaError_t cudaMemcpy2DAsync(void *dst, size_t dpitch, const void *src, size_t spitch, size_t width, size_t height, enum cudaMemcpyKind kind, cudaStream_t stream)
+     * }
+     */
+    public static MemorySegment cudaMemcpy2DAsync$address() {
+        return cudaMemcpy2DAsync.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * extern cudaError_t cudaMemcpy2DAsync(void *dst, size_t dpitch, const void *src, size_t spitch, size_t width, size_t height, enum cudaMemcpyKind kind, cudaStream_t stream)
+     * }
+     */
+    public static int cudaMemcpy2DAsync(MemorySegment dst, long dpitch, MemorySegment src, long spitch, long width, long height, int kind, MemorySegment stream) {
+        var mh$ = cudaMemcpy2DAsync.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("cudaMemcpy2DAsync", dst, dpitch, src, spitch, width, height, kind, stream);
+            }
+            return (int)mh$.invokeExact(dst, dpitch, src, spitch, width, height, kind, stream);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
     private static class cudaMemsetAsync {
         public static final FunctionDescriptor DESC = FunctionDescriptor.of(
             cudart_h.C_INT,
@@ -2528,6 +2602,66 @@ public class cudart_h {
                 traceDowncall("cudaRuntimeGetVersion", runtimeVersion);
             }
             return (int)mh$.invokeExact(runtimeVersion);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class cudaGraphGetNodes {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            cudart_h.C_INT,
+            cudart_h.C_POINTER,
+            cudart_h.C_POINTER,
+            cudart_h.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = cudart_h.findOrThrow("cudaGraphGetNodes");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * extern cudaError_t cudaGraphGetNodes(cudaGraph_t graph, cudaGraphNode_t *nodes, size_t *numNodes)
+     * }
+     */
+    public static FunctionDescriptor cudaGraphGetNodes$descriptor() {
+        return cudaGraphGetNodes.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * extern cudaError_t cudaGraphGetNodes(cudaGraph_t graph, cudaGraphNode_t *nodes, size_t *numNodes)
+     * }
+     */
+    public static MethodHandle cudaGraphGetNodes$handle() {
+        return cudaGraphGetNodes.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * extern cudaError_t cudaGraphGetNodes(cudaGraph_t graph, cudaGraphNode_t *nodes, size_t *numNodes)
+     * }
+     */
+    public static MemorySegment cudaGraphGetNodes$address() {
+        return cudaGraphGetNodes.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * extern cudaError_t cudaGraphGetNodes(cudaGraph_t graph, cudaGraphNode_t *nodes, size_t *numNodes)
+     * }
+     */
+    public static int cudaGraphGetNodes(MemorySegment graph, MemorySegment nodes, MemorySegment numNodes) {
+        var mh$ = cudaGraphGetNodes.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("cudaGraphGetNodes", graph, nodes, numNodes);
+            }
+            return (int)mh$.invokeExact(graph, nodes, numNodes);
         } catch (Throwable ex$) {
            throw new AssertionError("should not reach here", ex$);
         }

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.mhc;
+
+/** A CPU's operations are done when their call returns, so that nothing is ever left to wait for. */
+final class CpuStream extends Stream {
+  private final CpuDevice device;
+  private volatile boolean closed;
+
+  CpuStream(CpuDevice device, Priority priority) {
+    super(priority);
+    this.device = device;
+  }
+
+  @Override
+  public Device device() {
+    return device;
+  }
+
+  @Override
+  public void run(Runnable operations) {
+    requireOpen();
+    operations.run();
+  }
+
+  @Override
+  public void await(Event event) {
+    requireOpen();
+    requireSameDevice(event);
+  }
+
+  @Override
+  public void synchronize() {
+    requireOpen();
+  }
+
+  @Override
+  public boolean isDone() {
+    requireOpen();
+    return true;
+  }
+
+  @Override
+  public boolean isClosed() {
+    return closed || device.isClosed();
+  }
+
+  @Override
+  public void close() {
+    closed = this != device.stream() || device.isClosed();
+  }
+}

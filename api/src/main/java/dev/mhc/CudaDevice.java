@@ -1,0 +1,400 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.mhc;
+
+import dev.mhc.bindings.NativeMemory;
+import dev.mhc.bindings.generated.cudart.cudaMemLocation;
+import dev.mhc.bindings.generated.cudart.cudaMemPoolProps;
+import dev.mhc.bindings.generated.cudart.cudart_h;
+import dev.mhc.bindings.generated.mhc_context_options;
+import dev.mhc.bindings.generated.mhc_h;
+import java.lang.System.Logger.Level;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.util.function.IntSupplier;
+import java.util.function.Supplier;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * A GPU: a stream to begin with, a memory pool, and what the GPU is. Tensors are in its memory; operations are put on the
+ * current {@link Stream} and done later than the call returns. An error of an earlier operation may come up in a later call;
+ * after one that breaks the process's use of the GPU every call fails with it, and closing still works.
+ *
+ * <p>Closing a tensor waits for nothing: its memory is used again after what is on the device's streams then.
+ */
+public final class CudaDevice extends Device {
+  /** Freed memory that the pool keeps for the next tensor: all. */
+  private static final long KEEP_ALL = -1;
+
+  /**
+   * A GPU's memory, in bytes.
+   *
+   * @param free that nobody uses
+   * @param total that there is
+   * @param tensors that tensors of this device use
+   */
+  public record MemoryInfo(long free, long total, long tensors) {}
+
+  private final CudaStream first;
+  private final MemorySegment pool;
+  private final ThreadLocal<@Nullable CudaStream> current = new ThreadLocal<>();
+  private final int multiprocessors;
+  private final int computeCapability;
+  private final long l2Bytes;
+  private @Nullable CublasLt cublas;
+  private boolean broken;
+
+  private CudaDevice(MemorySegment context, MemorySegment stream, MemorySegment pool) {
+    super(context);
+    this.pool = pool;
+    first = new CudaStream(this, Stream.Priority.NORMAL, stream, context, false);
+    multiprocessors = attribute(cudart_h.cudaDevAttrMultiProcessorCount());
+    computeCapability = 10 * attribute(cudart_h.cudaDevAttrComputeCapabilityMajor())
+        + attribute(cudart_h.cudaDevAttrComputeCapabilityMinor());
+    l2Bytes = attribute(cudart_h.cudaDevAttrL2CacheSize());
+  }
+
+  static CudaDevice create(int index) {
+    MemorySegment context = newContext(index);
+    MemorySegment pool = MemorySegment.NULL;
+    MemorySegment stream = MemorySegment.NULL;
+    try {
+      String device = "cuda:" + index;
+      Cuda.check(cudart_h.cudaSetDevice(index), "cudaSetDevice", device);
+      pool = newPool(index, device);
+      stream = newHandle(Stream.Priority.NORMAL, device);
+      return new CudaDevice(context, stream, pool);
+    } catch (RuntimeException | Error e) {
+      if (stream.address() != 0) {
+        cudart_h.cudaStreamDestroy(stream);
+      }
+      if (pool.address() != 0) {
+        cudart_h.cudaMemPoolDestroy(pool);
+      }
+      mhc_h.mhc_context_destroy(context);
+      throw e;
+    }
+  }
+
+  private static MemorySegment newContext(int index) {
+    Native.library();
+    try (Arena arena = Arena.ofConfined()) {
+      MemorySegment block = arena.allocate(mhc_context_options.layout());
+      mhc_context_options.struct_size(block, block.byteSize());
+      MemorySegment device = mhc_context_options.device(block);
+      dev.mhc.bindings.generated.mhc_device.device_type(device, DeviceType.CUDA.code);
+      dev.mhc.bindings.generated.mhc_device.device_id(device, index);
+      MemorySegment result = arena.allocate(ValueLayout.ADDRESS);
+      Native.check(mhc_h.mhc_context_create(block, result), "mhc_context_create", "cuda:" + index);
+      return result.get(ValueLayout.ADDRESS, 0);
+    }
+  }
+
+  private static MemorySegment newPool(int index, String device) {
+    try (Arena arena = Arena.ofConfined()) {
+      MemorySegment properties = arena.allocate(cudaMemPoolProps.layout());
+      cudaMemPoolProps.allocType(properties, cudart_h.cudaMemAllocationTypePinned());
+      MemorySegment location = cudaMemPoolProps.location(properties);
+      cudaMemLocation.type(location, cudart_h.cudaMemLocationTypeDevice());
+      cudaMemLocation.id(location, index);
+      MemorySegment pool = Cuda.pointer("cudaMemPoolCreate", device,
+          result -> cudart_h.cudaMemPoolCreate(result, properties));
+      MemorySegment threshold = arena.allocateFrom(ValueLayout.JAVA_LONG, KEEP_ALL);
+      Cuda.check(cudart_h.cudaMemPoolSetAttribute(pool, cudart_h.cudaMemPoolAttrReleaseThreshold(), threshold),
+          "cudaMemPoolSetAttribute", device);
+      return pool;
+    }
+  }
+
+  private static MemorySegment newHandle(Stream.Priority priority, String device) {
+    int level = 0;
+    if (priority == Stream.Priority.HIGH) {
+      try (Arena arena = Arena.ofConfined()) {
+        MemorySegment range = arena.allocate(ValueLayout.JAVA_INT, 2);
+        Cuda.check(cudart_h.cudaDeviceGetStreamPriorityRange(range, range.asSlice(4)), "cudaDeviceGetStreamPriorityRange",
+            device);
+        level = range.get(ValueLayout.JAVA_INT, 4);
+      }
+    }
+    int chosen = level;
+    return Cuda.pointer("cudaStreamCreateWithPriority", device,
+        result -> cudart_h.cudaStreamCreateWithPriority(result, cudart_h.cudaStreamNonBlocking(), chosen));
+  }
+
+  private int attribute(int which) {
+    try (Arena arena = Arena.ofConfined()) {
+      MemorySegment result = arena.allocate(ValueLayout.JAVA_INT);
+      Cuda.check(cudart_h.cudaDeviceGetAttribute(result, which, index()), "cudaDeviceGetAttribute", name());
+      return result.get(ValueLayout.JAVA_INT, 0);
+    }
+  }
+
+  // ------------------------------------------------------------------------------------------------ what it is
+
+  /** Its streaming multiprocessors. */
+  public int multiprocessors() {
+    return multiprocessors;
+  }
+
+  /** Its compute capability, times ten: 90 for Hopper. */
+  public int computeCapability() {
+    return computeCapability;
+  }
+
+  /** Bytes of its second-level cache. */
+  public long l2Bytes() {
+    return l2Bytes;
+  }
+
+  /** Its memory at this moment. */
+  public MemoryInfo memory() {
+    return call(() -> {
+      try (Arena arena = Arena.ofConfined()) {
+        MemorySegment values = arena.allocate(ValueLayout.JAVA_LONG, 3);
+        Cuda.check(cudart_h.cudaMemGetInfo(values, values.asSlice(8)), "cudaMemGetInfo", name());
+        Cuda.check(cudart_h.cudaMemPoolGetAttribute(pool, cudart_h.cudaMemPoolAttrUsedMemCurrent(), values.asSlice(16)),
+            "cudaMemPoolGetAttribute", name());
+        return new MemoryInfo(values.getAtIndex(ValueLayout.JAVA_LONG, 0), values.getAtIndex(ValueLayout.JAVA_LONG, 1),
+            values.getAtIndex(ValueLayout.JAVA_LONG, 2));
+      }
+    });
+  }
+
+  /** Gives memory that no tensor uses back to the GPU. Waits until all work of this device is done. */
+  public void trim() {
+    synchronize();
+    call(() -> {
+      Cuda.check(cudart_h.cudaMemPoolTrimTo(pool, 0), "cudaMemPoolTrimTo", name());
+      return null;
+    });
+  }
+
+  /**
+   * A tensor of a CPU device, of zeros, in page-locked memory: this GPU copies to and from it without the CPU's help, so that
+   * {@link Tensor#copyFromAsync} really does not wait.
+   *
+   * @param cpu whose tensor it is
+   * @param type of its elements
+   * @param shape its dimensions, each at least 0
+   */
+  public Tensor pinned(Device cpu, DType type, long... shape) {
+    if (!Check.given("cpu", cpu, "a Device").isHost()) {
+      throw new IllegalArgumentException("cpu is " + cpu + "; expected a CPU device");
+    }
+    return Tensor.allocate(cpu, type, shape, bytes -> {
+      MemorySegment start = call(() -> Cuda.pointer("cudaHostAlloc", name(),
+          result -> cudart_h.cudaHostAlloc(result, Math.max(1, bytes), cudart_h.cudaHostAllocPortable())));
+      MemorySegment data = NativeMemory.at(start.address(), bytes);
+      data.fill((byte) 0);
+      return new Storage.Memory(data, () -> Cuda.check(cudart_h.cudaFreeHost(start), "cudaFreeHost", name()));
+    });
+  }
+
+  // ------------------------------------------------------------------------------------------------ streams
+
+  @Override
+  public Stream stream() {
+    CudaStream stream = current.get();
+    return stream == null ? first : stream;
+  }
+
+  @Override
+  public void synchronize() {
+    for (Child child : call(() -> {
+      requireNotCapturing("a device cannot be waited for");
+      return children();
+    })) {
+      if (child instanceof CudaStream stream && !stream.isClosed()) {
+        stream.synchronize();
+      }
+    }
+    first.synchronize();
+  }
+
+  Stream newStream(Stream.Priority priority) {
+    return call(() -> {
+      MemorySegment context = newContext(index());
+      try {
+        return new CudaStream(this, priority, newHandle(priority, name()), context, true);
+      } catch (RuntimeException | Error e) {
+        destroyContext(context);
+        throw e;
+      }
+    });
+  }
+
+  void runOn(CudaStream stream, Runnable operations) {
+    CudaStream before = current.get();
+    current.set(stream);
+    try {
+      operations.run();
+    } finally {
+      if (before == null) {
+        current.remove();
+      } else {
+        current.set(before);
+      }
+    }
+  }
+
+  /** Of this thread. Call with the lock held. */
+  CudaStream currentStream() {
+    super.handle(); // open
+    return (CudaStream) stream();
+  }
+
+  @Override
+  void requireNotCapturing(String what) {
+    if (((CudaStream) stream()).capturing) {
+      throw new IllegalStateException(what + " while a graph is captured");
+    }
+  }
+
+  @Override
+  MemorySegment handle() {
+    return currentStream().context();
+  }
+
+  @Override
+  long streamAddress() {
+    return currentStream().handle().address();
+  }
+
+  // ------------------------------------------------------------------------------------------------ calls
+
+  /** Runs native calls with the lock held and this device current. */
+  <T extends @Nullable Object> T call(Supplier<T> calls) {
+    lock.lock();
+    try {
+      super.handle(); // open
+      enter();
+      return calls.get();
+    } catch (CudaException e) {
+      broken |= Cuda.isSticky(e.code());
+      throw e;
+    } finally {
+      lock.unlock();
+    }
+  }
+
+  private void enter() {
+    Cuda.check(cudart_h.cudaSetDevice(index()), "cudaSetDevice", name());
+  }
+
+  /** A call that blocks, without the lock: others may go on meanwhile. */
+  void waitFor(IntSupplier wait, String function) {
+    int code = wait.getAsInt();
+    if (code != cudart_h.cudaSuccess()) {
+      lock.lock();
+      broken |= Cuda.isSticky(code);
+      lock.unlock();
+      throw Cuda.failure(code, function, name());
+    }
+  }
+
+  /** A call that gives something back: where it fails, nobody can do anything about it. Call with the lock held. */
+  void giveBack(String function, IntSupplier call) {
+    if (broken) {
+      return; // what is on the GPU goes with the process
+    }
+    cudart_h.cudaSetDevice(index());
+    int code = call.getAsInt();
+    if (code != cudart_h.cudaSuccess()) {
+      broken |= Cuda.isSticky(code);
+      Native.LOG.log(Level.WARNING, "{0}", Cuda.failure(code, function, name()).getMessage());
+    }
+  }
+
+  void destroyContext(MemorySegment context) {
+    Native.check(mhc_h.mhc_context_destroy(context), "mhc_context_destroy", name());
+  }
+
+  /** cuBLASLt for this device, loaded when it is first asked for. Call with the lock held. */
+  CublasLt cublas() {
+    CublasLt made = cublas;
+    if (made == null) {
+      made = new CublasLt(name());
+      cublas = made;
+    }
+    return made;
+  }
+
+  // ------------------------------------------------------------------------------------------------ memory
+
+  @Override
+  boolean isHost() {
+    return false;
+  }
+
+  @Override
+  Storage.Memory allocate(long bytes) {
+    return call(() -> {
+      requireNotCapturing("tensors cannot be made");
+      if (bytes == 0) {
+        return new Storage.Memory(MemorySegment.NULL, () -> {});
+      }
+      CudaStream stream = currentStream();
+      MemorySegment start = Cuda.pointer("cudaMallocFromPoolAsync", name(),
+          result -> cudart_h.cudaMallocFromPoolAsync(result, bytes, pool, stream.handle()));
+      MemorySegment data = NativeMemory.at(start.address(), bytes);
+      zero(data);
+      return new Storage.Memory(data, () -> free(start));
+    });
+  }
+
+  /** In the current stream. */
+  void zero(MemorySegment data) {
+    call(() -> {
+      Cuda.check(cudart_h.cudaMemsetAsync(data, 0, data.byteSize(), currentStream().handle()), "cudaMemsetAsync", name());
+      return null;
+    });
+  }
+
+  /** After all that is on the streams of this device now. Called with the lock held. */
+  private void free(MemorySegment start) {
+    if (!broken) {
+      for (Child child : children()) {
+        if (child instanceof CudaStream stream && !stream.capturing) {
+          first.follow(stream);
+        }
+      }
+    }
+    giveBack("cudaFreeAsync", () -> cudart_h.cudaFreeAsync(start, first.handle()));
+  }
+
+  /** In the current stream. Call with the lock held. */
+  void copy(MemorySegment from, MemorySegment to) {
+    if (to.byteSize() > 0) {
+      Cuda.check(cudart_h.cudaMemcpyAsync(to, from, to.byteSize(), cudart_h.cudaMemcpyDefault(), currentStream().handle()),
+          "cudaMemcpyAsync", name());
+    }
+  }
+
+  private void copyAndWait(MemorySegment from, MemorySegment to) {
+    CudaStream stream = call(() -> {
+      requireNotCapturing("values of a tensor cannot be read or written");
+      copy(from, to);
+      return currentStream();
+    });
+    stream.synchronize();
+  }
+
+  @Override
+  void download(MemorySegment from, MemorySegment to) {
+    copyAndWait(from, to);
+  }
+
+  @Override
+  void upload(MemorySegment from, MemorySegment to) {
+    copyAndWait(from, to);
+  }
+
+  @Override
+  void release() {
+    first.release();
+    giveBack("cudaMemPoolDestroy", () -> cudart_h.cudaMemPoolDestroy(pool));
+    if (cublas != null) {
+      cublas.close();
+    }
+  }
+}

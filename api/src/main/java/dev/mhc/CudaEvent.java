@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.mhc;
+
+import dev.mhc.bindings.generated.cudart.cudart_h;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+
+/** A cudaEvent_t. */
+final class CudaEvent extends Event implements Child {
+  private final CudaDevice device;
+  private final MemorySegment handle;
+  private volatile boolean recorded;
+  private volatile boolean closed;
+
+  CudaEvent(CudaDevice device) {
+    this(device, true);
+  }
+
+  /** owned: by the device, which closes it with its other children; else by whoever made it. */
+  CudaEvent(CudaDevice device, boolean owned) {
+    this.device = device;
+    handle = device.call(() -> Cuda.pointer("cudaEventCreateWithFlags", device.name(),
+        result -> cudart_h.cudaEventCreateWithFlags(result, cudart_h.cudaEventDefault())));
+    if (owned) {
+      device.add(this);
+    }
+  }
+
+  /** Call with the device's lock held, as is that of the next. */
+  MemorySegment handle() {
+    requireOpen();
+    return handle;
+  }
+
+  void recorded() {
+    recorded = true;
+  }
+
+  @Override
+  public Device device() {
+    return device;
+  }
+
+  @Override
+  public void record(Stream stream) {
+    Check.given("stream", stream, "a Stream").requireSameDevice(this);
+    device.call(() -> {
+      ((CudaStream) stream).record(this);
+      return null;
+    });
+  }
+
+  @Override
+  public boolean isDone() {
+    return device.call(() -> {
+      device.requireNotCapturing("an event cannot be asked about");
+      return Cuda.isReady(cudart_h.cudaEventQuery(handle()), "cudaEventQuery", device.name());
+    });
+  }
+
+  @Override
+  public void synchronize() {
+    MemorySegment waited = device.call(() -> {
+      device.requireNotCapturing("an event cannot be waited for");
+      return handle();
+    });
+    device.waitFor(() -> cudart_h.cudaEventSynchronize(waited), "cudaEventSynchronize");
+  }
+
+  @Override
+  boolean isRecorded() {
+    return recorded;
+  }
+
+  @Override
+  double elapsed(Event start) {
+    return device.call(() -> {
+      try (Arena arena = Arena.ofConfined()) {
+        MemorySegment result = arena.allocate(ValueLayout.JAVA_FLOAT);
+        Cuda.check(cudart_h.cudaEventElapsedTime(result, ((CudaEvent) start).handle(), handle()), "cudaEventElapsedTime",
+            device.name());
+        return (double) result.get(ValueLayout.JAVA_FLOAT, 0);
+      }
+    });
+  }
+
+  @Override
+  public boolean isClosed() {
+    return closed || device.isClosed();
+  }
+
+  @Override
+  public void close() {
+    device.lock.lock();
+    try {
+      if (!closed) {
+        closed = true;
+        device.remove(this);
+        device.giveBack("cudaEventDestroy", () -> cudart_h.cudaEventDestroy(handle));
+      }
+    } finally {
+      device.lock.unlock();
+    }
+  }
+}

@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.mhc;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException;
+import static org.assertj.core.api.Assertions.assertThatIllegalStateException;
+import static org.assertj.core.api.Assertions.catchThrowableOfType;
+
+import dev.mhc.CommunicatorException.Reason;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Random;
+import java.util.concurrent.Callable;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
+import java.util.stream.IntStream;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.condition.EnabledIfSystemProperty;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/** Ranks on one GPU, which NCCL has to be allowed: NCCL_MULTI_RANK_GPU_ENABLE=1. Each is a thread with a device of its own. */
+@EnabledIfSystemProperty(named = "mhc.test.device", matches = "cuda")
+class CudaCommunicatorTest {
+  private interface Work {
+    void run(Communicator communicator) throws Exception;
+  }
+
+  private static void run(int ranks, CommunicatorOptions options, Work work) throws Exception {
+    try (Device naming = TestDevice.cuda(); var pool = Executors.newFixedThreadPool(ranks)) {
+      UniqueId id = Communicator.uniqueId(naming);
+      List<Future<Void>> results = pool.invokeAll(IntStream.range(0, ranks).<Callable<Void>>mapToObj(rank -> () -> {
+        try (Device device = TestDevice.cuda();
+            Communicator communicator = Communicator.init(device, id, ranks, rank, options)) {
+          work.run(communicator);
+        }
+        return null;
+      }).toList());
+      for (Future<Void> result : results) {
+        result.get();
+      }
+    }
+  }
+
+  @ParameterizedTest
+  @ValueSource(ints = {1, 2, 4})
+  void everyCollective(int ranks) throws Exception {
+    long seed = new Random().nextLong();
+    run(ranks, CommunicatorOptions.DEFAULT, communicator -> {
+      assertThat(communicator.ranks()).isEqualTo(ranks);
+      new Collectives(communicator).run(seed, 0, 1, 7, 1000);
+    });
+  }
+
+  @Test
+  void groupOfAllRanksInOneThread() {
+    List<Device> devices = List.of(TestDevice.cuda(), TestDevice.cuda(), TestDevice.cuda());
+    List<Communicator> ranks = Communicator.initAll(devices);
+    Tensor[] x = new Tensor[3];
+    Tensor[] y = new Tensor[3];
+    for (int rank = 0; rank < 3; rank++) {
+      x[rank] = devices.get(rank).tensor(DType.FP32, 5).fill(rank + 1);
+      y[rank] = devices.get(rank).tensor(DType.FP32, 5);
+    }
+    for (int round = 1; round <= 3; round++) { // each waits for what the one before left in its device's stream
+      Communicator.group(() -> {
+        for (int rank = 0; rank < 3; rank++) {
+          ranks.get(rank).allReduce(x[rank], x[rank], ReduceOp.SUM);
+        }
+      });
+      Communicator.group(() -> {
+        for (int rank = 0; rank < 3; rank++) {
+          ranks.get(rank).send(x[rank], (rank + 1) % 3);
+          ranks.get(rank).receive(y[rank], (rank + 2) % 3);
+        }
+      });
+      for (int rank = 0; rank < 3; rank++) {
+        assertThat(x[rank].toDoubles()).containsOnly(6 * Math.pow(3, round - 1));
+        assertThat(y[rank].toDoubles()).isEqualTo(x[rank].toDoubles());
+      }
+    }
+    ranks.forEach(Communicator::close);
+    devices.forEach(Device::close);
+  }
+
+  @Test
+  void aRankThatDoesNotComeEndsTheOthersWait() throws Exception {
+    run(2, CommunicatorOptions.DEFAULT.withTimeout(Duration.ofMillis(400)), communicator -> {
+      Device device = communicator.device();
+      if (communicator.rank() == 0) {
+        Tensor x = device.tensor(DType.FP32, 3);
+        communicator.allReduce(x, x, ReduceOp.SUM);
+        device.synchronize(); // until the watch ends it
+        assertThat(communicator.asyncError()).get().isInstanceOf(CommunicatorException.class);
+        var e = catchThrowableOfType(CommunicatorException.class, () -> communicator.allReduce(x, x, ReduceOp.SUM));
+        assertThat(e.reason()).isEqualTo(Reason.TIMEOUT);
+        assertThat(e).hasMessageContaining("rank 0, [all-reduce]: waited PT0.4S for the other ranks");
+        assertThat(x.fill(2).toDoubles()).as("the device goes on").containsOnly(2);
+      } else {
+        Thread.sleep(1500);
+      }
+    });
+  }
+
+  @Test
+  void abort() throws Exception {
+    run(2, CommunicatorOptions.DEFAULT, communicator -> {
+      Tensor x = communicator.device().tensor(DType.FP32, 3);
+      if (communicator.rank() == 0) {
+        communicator.receive(x, 1);
+        Thread.ofPlatform().start(communicator::abort);
+        communicator.device().synchronize();
+        var e = catchThrowableOfType(CommunicatorException.class, communicator::barrier);
+        assertThat(e.reason()).isEqualTo(Reason.ABORTED);
+      } else {
+        Thread.sleep(300);
+        communicator.abort();
+        assertThatIllegalStateExceptionOrFailure(communicator);
+      }
+    });
+  }
+
+  private static void assertThatIllegalStateExceptionOrFailure(Communicator communicator) {
+    assertThat(communicator.asyncError()).isPresent();
+    assertThat(catchThrowableOfType(MhcException.class, communicator::barrier)).isNotNull();
+  }
+
+  @Test
+  void notAllJoin() {
+    try (Device device = TestDevice.cuda()) {
+      UniqueId id = UniqueId.of(Communicator.uniqueId(device).bytes());
+      var e = catchThrowableOfType(CommunicatorException.class, () -> Communicator.init(device, id, 2, 0,
+          CommunicatorOptions.DEFAULT.withTimeout(Duration.ofMillis(100))));
+      assertThat(e.reason()).isEqualTo(Reason.TIMEOUT);
+      assertThat(e).hasMessageContaining("waited PT0.1S for 2 ranks to join");
+      assertThatIllegalArgumentException().isThrownBy(() -> Communicator.init(device, Communicator.uniqueId(), 1, 0,
+          CommunicatorOptions.DEFAULT)).withMessageContaining("for ranks on CPUs; expected one from Communicator.uniqueId(device)");
+    }
+  }
+
+  @Test
+  void wrongDevices() {
+    try (Device device = TestDevice.cuda(); Device cpu = Device.cpu()) {
+      assertThatIllegalArgumentException().isThrownBy(() -> Communicator.initAll(List.of(device, device)))
+          .withMessageContaining("expected a Device of its own for each rank");
+      assertThatIllegalArgumentException().isThrownBy(() -> Communicator.initAll(List.of(device, cpu)))
+          .withMessageContaining("expected devices of one kind");
+    }
+  }
+
+  @Test
+  void aloneItIsTheWorld() {
+    try (Device device = TestDevice.cuda(); Communicator world = Communicator.world(device, CommunicatorOptions.DEFAULT)) {
+      assertThat(world.ranks()).isEqualTo(1);
+      new Collectives(world).run(1, 10);
+    }
+  }
+
+  @Test
+  void closing() {
+    Device device = TestDevice.cuda();
+    Communicator left;
+    try (Communicator rank = Communicator.initAll(List.of(device)).get(0)) {
+      Tensor x = device.tensor(DType.FP32, 4).fill(1);
+      rank.allReduce(x, x, ReduceOp.SUM);
+      assertThat(x.toDoubles()).containsOnly(1);
+      left = rank;
+    }
+    left.close();
+    assertThat(left.isClosed()).isTrue();
+    assertThatIllegalStateException().isThrownBy(left::barrier).withMessage("the communicator is closed");
+    Communicator owned = Communicator.initAll(List.of(device)).get(0);
+    owned.barrier();
+    device.close();
+    assertThat(owned.isClosed()).isTrue();
+    var failures = new ArrayList<MhcException>();
+    owned.asyncError().ifPresent(failures::add);
+    assertThat(failures).isEmpty();
+  }
+}

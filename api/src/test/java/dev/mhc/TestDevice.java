@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.mhc;
+
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import java.nio.file.Files;
+import java.nio.file.Path;
+import org.junit.jupiter.api.extension.ExtensionContext;
+import org.junit.jupiter.api.extension.TestExecutionExceptionHandler;
+
+/**
+ * The device that tests of what every device does run on: the CPU, or with {@code -Dmhc.test.device=cuda} the first GPU.
+ * Without one that is the kernels on the CPU (MHC_CUDA_LIBRARY) and stand-ins for NVIDIA's libraries (mhc.nvidia.path).
+ */
+final class TestDevice {
+  private TestDevice() {}
+
+  static Device open() {
+    return isCuda() ? cuda() : Device.cpu();
+  }
+
+  static boolean isCuda() {
+    return System.getProperty("mhc.test.device", "cpu").equals("cuda");
+  }
+
+  static CudaDevice cuda() {
+    String library = System.getenv("MHC_CUDA_LIBRARY");
+    assumeTrue(library == null || Files.exists(Path.of(library)), "the native tests, which this runs on, are not built");
+    return Device.cuda(0);
+  }
+
+  /** Whether a GPU computes, whose matrix units round in ways of their own: not the CPU, nor the stand-ins. */
+  static boolean isGpu(Device device) {
+    return device instanceof CudaDevice && !device.name().startsWith("executor");
+  }
+
+  /** For classes that call operations which a device may not have yet: what it does not have is not tested there. */
+  static final class WhatItHas implements TestExecutionExceptionHandler {
+    @Override
+    public void handleTestExecutionException(ExtensionContext context, Throwable thrown) throws Throwable {
+      assumeTrue(!(isCuda() && thrown instanceof MhcException e && e.status().equals("MHC_UNSUPPORTED")), thrown.getMessage());
+      throw thrown;
+    }
+  }
+}
