@@ -306,11 +306,14 @@ final class CudaCommunicator extends Communicator implements Child {
     }
   }
 
-  /** Of this rank alone: ncclCommDestroy would wait for the others. */
+  /** A communicator that has failed is aborted, so that nothing of it is waited for. */
   private void release() {
     if (!released) {
       released = true;
-      nccl_h.ncclCommAbort(handle);
+      int code = failure == null ? nccl_h.ncclCommDestroy(handle) : nccl_h.ncclCommAbort(handle);
+      if (code != nccl_h.ncclSuccess()) {
+        Native.LOG.log(System.Logger.Level.WARNING, "{0}", Nccl.failure(code, "ncclCommDestroy", gpu.name()).getMessage());
+      }
     }
   }
 

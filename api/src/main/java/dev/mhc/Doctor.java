@@ -8,6 +8,8 @@ import java.io.PrintStream;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Set;
+import java.util.stream.Collectors;
+import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -37,13 +39,13 @@ public final class Doctor {
    * @param abiVersion its ABI version; 0 likewise
    * @param attempts every place looked at, and what came of it
    * @param device the best device in words; null if there is none
-   * @param threads its native threads
+   * @param threads its native threads; 0 on a GPU
    * @param tier its vector code; null likewise
    * @param tiers all vector code that this CPU can run
    * @param selfTestError largest relative error of a small boundary against double precision; NaN if it did not run
    * @param otherLibraries for each library that some classes need: its file, or the places tried and what helps; nothing is
    *     wrong where they are missing
-   * @param gpus how many GPUs there are, or why none can be used
+   * @param gpus how many GPUs there are and what each is, or why it cannot be used
    * @param problem what is wrong; null if nothing is
    * @param exitCode of the command
    */
@@ -76,8 +78,10 @@ public final class Doctor {
       }
       if (device != null) {
         line(text, "device", device);
-        line(text, "threads", String.valueOf(threads));
-        line(text, "vector code", tier + ", of " + tiers);
+        if (threads > 0) { // a CPU
+          line(text, "threads", String.valueOf(threads));
+          line(text, "vector code", tier + ", of " + tiers);
+        }
       }
       if (!Double.isNaN(selfTestError)) {
         line(text, "self-test", "largest relative error " + selfTestError);
@@ -197,11 +201,23 @@ public final class Doctor {
       }
       others = List.copyOf(lines);
       try {
-        gpus = String.valueOf(Cuda.deviceCount());
+        int count = Cuda.deviceCount();
+        gpus = count + ": " + IntStream.range(0, count).mapToObj(Findings::gpu).collect(Collectors.joining("; "));
       } catch (NativeLibraryException e) {
         gpus = "none: the CUDA runtime is not there";
       } catch (CudaException e) {
         gpus = "none: " + e.getMessage();
+      }
+    }
+
+    private static String gpu(int index) {
+      try (CudaDevice device = Device.cuda(index)) {
+        CudaDevice.MemoryInfo memory = device.memory();
+        return device.name() + ", compute capability " + device.computeCapability() / 10 + "." + device.computeCapability() % 10
+            + ", " + device.multiprocessors() + " multiprocessors, " + (memory.free() >> 20) + " of " + (memory.total() >> 20)
+            + " MiB free";
+      } catch (MhcException e) {
+        return "cuda:" + index + " cannot be used: " + e.getMessage();
       }
     }
 

@@ -229,6 +229,12 @@ class CudaDeviceTest {
   }
 
   @Test
+  void example() {
+    assertThat(dev.mhc.examples.StreamsAndGraphs.milliseconds(device, 3, 40)).isPositive();
+    assertThat(device.liveBytes()).isZero();
+  }
+
+  @Test
   void graphsComputeWhenTheyAreLaunched() {
     Tensor x = device.tensor(DType.FP32, 7, N, C).copyFrom(normal(7L * N * C));
     Tensor mix = device.tensor(DType.FP32, 7, N).fill(0.5); // not negative, for zeros without a sign
