@@ -26,7 +26,7 @@ constexpr int kStreams = 4, kOutputs = 24, kTile = 16, kUnit = 128, kQuad = 4;
 constexpr int kTeams = 2, kTeamThreads = 128, kTeamWarps = kTeamThreads / 32;
 constexpr int kBlockThreads = kTeams * kTeamThreads;  // one warp more, and each would have two thirds of the registers
 constexpr int kProjectionPitch = kStreams * kUnit + 8;  // eight more, so that the lanes of a load meet different banks
-constexpr int kRecordPitch = 32, kRecord = 27;          // of which a team wants g, c, inv_rms and inner
+constexpr int kRecord = 27;  // of a Record a team wants g, c, inv_rms and inner
 static_assert(kTeamThreads == kUnit);  // where a thread brings a channel's weight
 constexpr int kGPitch = 28;
 constexpr int kMixPitch = 24;  // pre[4], post[4], res[16]
