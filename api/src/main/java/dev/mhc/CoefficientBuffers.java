@@ -46,6 +46,7 @@ final class CoefficientBuffers {
     device.lock.lock();
     try {
       closed = true;
+      device.closings++;
       if (memory != null) {
         memory.close();
       }
@@ -69,6 +70,16 @@ final class CoefficientBuffers {
     isComputed = true;
     hasGradients = false;
     hasPreGradient = false;
+  }
+
+  /** The coefficients, written or not. Whoever asks knows that this layer is open; so for the next. */
+  @Nullable Coefficients heldOrNull() {
+    return coefficients;
+  }
+
+  /** The coefficients, if the last forward made any. */
+  @Nullable Coefficients computedOrNull() {
+    return isComputed ? coefficients : null;
   }
 
   /** The coefficients that the last forward made. */

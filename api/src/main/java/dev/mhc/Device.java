@@ -27,6 +27,9 @@ public abstract sealed class Device implements AutoCloseable permits CpuDevice, 
   /** Held while an operation's arguments are set and while it runs, and while anything of this device is closed. */
   final ReentrantLock lock = new ReentrantLock();
 
+  /** How often anything of this device has been closed. Guarded by the lock. */
+  long closings;
+
   private final Context context;
   private final LinkedHashSet<Child> children = new LinkedHashSet<>();
   private final AtomicReferenceArray<@Nullable Call> calls = new AtomicReferenceArray<>(Operation.values().length);

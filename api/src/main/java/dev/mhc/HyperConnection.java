@@ -291,6 +291,11 @@ public final class HyperConnection implements AutoCloseable {
     Call call = entry;
     call.begin();
     try {
+      if (shiftedPreMix == null && call.repeats(previous == null ? NOTHING : previous.buffers.computedOrNull(), x, f, xNext,
+          h, normWeight, y, fp8, fp8Scale, buffers.heldOrNull(), rounding, normEps)) {
+        buffers.computed();
+        return;
+      }
       int n = config.streams();
       Coefficients before = previous == null ? null : previous.buffers.current();
       long tokens = before == null ? -1 : before.preMix().shape[0];
@@ -341,6 +346,9 @@ public final class HyperConnection implements AutoCloseable {
       }
       call.run(tokens);
       buffers.computed();
+      if (shiftedPreMix == null) {
+        call.remember(before == null ? NOTHING : before, x, f, xNext, h, normWeight, y, fp8, fp8Scale, made, rounding, normEps);
+      }
     } finally {
       call.end();
     }

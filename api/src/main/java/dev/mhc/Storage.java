@@ -73,6 +73,7 @@ final class Storage implements Child {
         free();
       }
       closed = true;
+      device.closings++;
     } finally {
       device.lock.unlock();
     }

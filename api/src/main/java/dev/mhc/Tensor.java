@@ -42,7 +42,7 @@ public final class Tensor implements AutoCloseable {
   private final MemorySegment segment;
   private final MemorySegment descriptor;
   private final boolean compact;
-  private final boolean isBorrowed;
+  final boolean isBorrowed;
   private volatile boolean closed;
 
   private Tensor(Storage storage, @Nullable Tensor base, DType dtype, MemorySegment segment, long[] shape,
@@ -533,6 +533,7 @@ public final class Tensor implements AutoCloseable {
     }
     storage.device.lock.lock(); // not while an operation uses it
     closed = true;
+    storage.device.closings++;
     storage.device.lock.unlock();
   }
 

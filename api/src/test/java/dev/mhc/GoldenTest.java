@@ -26,7 +26,9 @@ class GoldenTest {
 
   @AfterEach
   void close() {
-    device.close();
+    if (device != null) { // else there is nothing to run on
+      device.close();
+    }
   }
 
   static Stream<Golden> pre() {

@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatIllegalStateException;
 
 import dev.mhc.bindings.generated.mhc_h;
+import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import org.junit.jupiter.api.Test;
@@ -78,6 +79,63 @@ class LifetimeTest {
       Tensor shorter = x.slice(0, 0, 1);
       org.assertj.core.api.Assertions.assertThatIllegalArgumentException()
           .isThrownBy(() -> layer.post(shorter, h.slice(0, 0, 1), shorter)).withMessageContainingAll("x is [1, 4, 8]", "[2, 4, 8]");
+    }
+  }
+
+  /** A call on what the last one had skips its checks, but not what could have changed since. */
+  @Test
+  void aRepeatedCallNoticesWhatHasChanged() {
+    try (Device device = Device.cpu(CpuOptions.DEFAULT.withThreads(1)); Arena arena = Arena.ofConfined()) {
+      Arena own = Arena.ofConfined();
+      Tensor x = device.tensor(DType.FP32, 2, 4, 8).fill(1);
+      Tensor all = device.tensor(DType.FP32, 4, 8);
+      Tensor h = device.tensor(DType.FP32, 2, 8);
+      Tensor part = all.slice(0, 0, 2);
+      Tensor wrapped = Tensor.wrap(device, DType.FP32, own.allocate(64, 64), 2, 8);
+      Tensor stays = Tensor.wrap(device, DType.FP32, arena.allocate(64, 64), 2, 8);
+      Parameters parameters = Parameters.initialize(device, CONFIG, 8, 1);
+      HyperConnection layer = HyperConnection.create(device, CONFIG, parameters);
+      for (Tensor each : new Tensor[] {h, part, wrapped, stays}) {
+        layer.pre(x, each);
+        layer.pre(x, each);
+        double[] first = each.toDoubles();
+        x.fill(2);
+        layer.pre(x, each);
+        assertThat(each.toDoubles()).isNotEqualTo(first);
+        x.fill(1);
+      }
+      layer.pre(x, h);
+      h.close();
+      assertThatIllegalStateException().isThrownBy(() -> layer.pre(x, h)).withMessageContaining("h is closed");
+      layer.pre(x, part);
+      all.close();
+      assertThatIllegalStateException().isThrownBy(() -> layer.pre(x, part)).withMessageContaining("h is closed");
+      layer.pre(x, wrapped);
+      own.close();
+      assertThatIllegalStateException().isThrownBy(() -> layer.pre(x, wrapped)).withMessageContaining("arena is closed");
+      layer.pre(x, stays);
+      parameters.close();
+      assertThatIllegalStateException().isThrownBy(() -> layer.pre(x, stays)).withMessageContaining("closed");
+    }
+  }
+
+  /** The layer has coefficients for another number of tokens in between. */
+  @Test
+  void aRepeatedCallWritesTheCoefficientsThatTheLayerHasNow() {
+    try (Device device = Device.cpu(CpuOptions.DEFAULT.withThreads(1))) {
+      Tensor x = device.tensor(DType.FP32, 3, 4, 8).fill(1);
+      Tensor h = device.tensor(DType.FP32, 3, 8);
+      Parameters parameters = Parameters.initialize(device, CONFIG, 8, 1);
+      HyperConnection layer = HyperConnection.create(device, CONFIG, parameters);
+      layer.pre(x, h);
+      layer.pre(x, h);
+      double[] expected = layer.coefficients().resMix().toDoubles();
+      layer.coefficients(device.tensor(DType.FP32, 1, 4, 8).fill(-5));
+      layer.pre(x, h);
+      assertThat(layer.coefficients().resMix().toDoubles()).isEqualTo(expected);
+      layer.coefficients(device.tensor(DType.FP32, 3, 4, 8).fill(-5));
+      layer.pre(x, h);
+      assertThat(layer.coefficients().resMix().toDoubles()).isEqualTo(expected);
     }
   }
 
