@@ -13,6 +13,9 @@ import java.util.Deque;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Optional;
+import java.util.Set;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.ConcurrentMap;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -21,7 +24,11 @@ import org.jspecify.annotations.Nullable;
  * ends the communicator, and with it what waits for it.
  */
 final class CudaCommunicator extends Communicator implements Child {
+  /** Those of this process, by name: NCCL does not tell a rank that another has given up. */
+  private static final ConcurrentMap<UniqueId, Set<CudaCommunicator>> LOCAL = new ConcurrentHashMap<>();
+
   private final CudaDevice gpu;
+  private final UniqueId id;
   private final MemorySegment handle;
   private final int rank;
   private final int ranks;
@@ -48,14 +55,16 @@ final class CudaCommunicator extends Communicator implements Child {
     int call(MemorySegment communicator, MemorySegment stream);
   }
 
-  CudaCommunicator(CudaDevice gpu, MemorySegment handle, int rank, int ranks, CommunicatorOptions options) {
+  CudaCommunicator(CudaDevice gpu, UniqueId id, MemorySegment handle, int rank, int ranks, CommunicatorOptions options) {
     super(gpu, options);
     this.gpu = gpu;
+    this.id = id;
     this.handle = handle;
     this.rank = rank;
     this.ranks = ranks;
     stream = (CudaStream) Stream.create(gpu, Stream.Priority.HIGH);
     gpu.add(this);
+    LOCAL.computeIfAbsent(id, any -> ConcurrentHashMap.newKeySet()).add(this);
     NcclWatch.add(this);
   }
 
@@ -94,7 +103,7 @@ final class CudaCommunicator extends Communicator implements Child {
       throw new CommunicatorException(Reason.TIMEOUT, "rank " + rank + ": waited " + options.timeout()
           + " for " + ranks + " ranks to join", 0, device.name());
     }
-    return new CudaCommunicator(device, result.get(ValueLayout.ADDRESS, 0), rank, ranks, options);
+    return new CudaCommunicator(device, id, result.get(ValueLayout.ADDRESS, 0), rank, ranks, options);
   }
 
   static List<Communicator> initGpus(List<CudaDevice> devices, CommunicatorOptions options) {
@@ -111,7 +120,7 @@ final class CudaCommunicator extends Communicator implements Child {
     }, devices.get(0).name());
     var communicators = new ArrayList<Communicator>();
     for (int rank = 0; rank < devices.size(); rank++) {
-      communicators.add(new CudaCommunicator(devices.get(rank), handles.getAtIndex(ValueLayout.ADDRESS, rank), rank,
+      communicators.add(new CudaCommunicator(devices.get(rank), id, handles.getAtIndex(ValueLayout.ADDRESS, rank), rank,
           devices.size(), options));
     }
     return List.copyOf(communicators);
@@ -250,7 +259,11 @@ final class CudaCommunicator extends Communicator implements Child {
 
   /** Looks after what is under way; whether to look again. Called by one thread. */
   boolean watch() {
-    if (closed || failure != null || gpu.isClosed()) {
+    if (closed || gpu.isClosed()) {
+      return false;
+    }
+    if (failure != null) { // another thread's doing
+      endFailed();
       return false;
     }
     try {
@@ -293,17 +306,44 @@ final class CudaCommunicator extends Communicator implements Child {
     return null;
   }
 
-  /** Ends the communicator for a reason, once: what waits for it on the GPU goes on. */
+  /** Ends the communicator for a reason, once: what waits for it on the GPU goes on. The others of this process are told first. */
   private void fail(MhcException e) {
+    if (!mark(e)) {
+      return;
+    }
+    boolean aborted = e instanceof CommunicatorException known && known.reason() == Reason.ABORTED;
+    String words = (aborted ? "" : "rank " + rank + " has failed: ") + e.getMessage().lines().findFirst().orElse("");
+    for (CudaCommunicator other : leave()) {
+      other.mark(new CommunicatorException(aborted ? Reason.ABORTED : Reason.RANK_ENDED, "rank " + other.rank + ": " + words, 0,
+          other.gpu.name())); // the watch does the rest
+    }
+    endFailed();
+  }
+
+  private synchronized boolean mark(MhcException e) {
+    if (failure != null || closed) {
+      return false;
+    }
+    failure = e;
+    return true;
+  }
+
+  private void endFailed() {
     gpu.lock.lock();
     try {
-      if (failure == null) {
-        failure = e;
-        release();
-      }
+      release();
     } finally {
       gpu.lock.unlock();
     }
+  }
+
+  /** The others of this process, of which this is one no longer. */
+  private Set<CudaCommunicator> leave() {
+    Set<CudaCommunicator> others = LOCAL.computeIfPresent(id, (any, all) -> {
+      all.remove(this);
+      return all.isEmpty() ? null : all;
+    });
+    return others == null ? Set.of() : Set.copyOf(others);
   }
 
   /** A communicator that has failed is aborted, so that nothing of it is waited for. */
@@ -374,6 +414,7 @@ final class CudaCommunicator extends Communicator implements Child {
         return;
       }
       closed = true;
+      leave();
       gpu.remove(this);
       release();
       synchronized (underWay) {

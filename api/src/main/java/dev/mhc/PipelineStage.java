@@ -182,7 +182,8 @@ public final class PipelineStage implements AutoCloseable {
     List<Tensor> sent = out == null || made == null ? List.of() : buffers.pack(made);
     var coming = new ArrayList<List<Tensor>>();
     in.forEach(message -> coming.add(buffers.parcel()));
-    exchange = mail.submit(() -> {
+    Stream stream = communicator.device().stream(); // of this thread, whose operations made what is sent
+    exchange = mail.submit(() -> stream.run(() -> {
       Communicator.group(() -> {
         for (int i = 0; i < in.size(); i++) {
           int peer = in.get(i).peer();
@@ -196,8 +197,7 @@ public final class PipelineStage implements AutoCloseable {
         received.put(in.get(i).step(), buffers.unpack(coming.get(i)));
       }
       buffers.releaseParcel(sent);
-      return null;
-    });
+    }));
   }
 
   /** Waits for the exchange that is under way, if one is. */

@@ -99,6 +99,7 @@ class CudaCommunicatorTest {
         assertThat(x.fill(2).toDoubles()).as("the device goes on").containsOnly(2);
       } else {
         Thread.sleep(1500);
+        assertThat(communicator.asyncError()).get().asString().contains("rank 0 has failed: TIMEOUT");
       }
     });
   }

@@ -14,9 +14,11 @@ import java.util.concurrent.ExecutionException;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 import java.util.stream.IntStream;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.condition.DisabledIfSystemProperty;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
@@ -26,7 +28,16 @@ class PipelineTest {
 
   @BeforeAll
   static void open() {
-    device = Device.cpu(CpuOptions.DEFAULT.withThreads(1));
+    device = own();
+  }
+
+  private static Device own() {
+    return TestDevice.isCuda() ? TestDevice.cuda() : Device.cpu(CpuOptions.DEFAULT.withThreads(1));
+  }
+
+  /** Of so many ranks: those on a CPU share it. */
+  private static List<Communicator> communicators(int ranks) {
+    return Communicator.initAll(Stream.generate(() -> TestDevice.isCuda() ? own() : device).limit(ranks).toList());
   }
 
   @AfterAll
@@ -86,10 +97,10 @@ class PipelineTest {
 
   @Test
   void anExceptionOfTheModelEndsAllRanks() {
-    List<Communicator> communicators = Communicator.initAll(List.of(device, device, device));
+    List<Communicator> communicators = communicators(3);
     PipelineSchedule schedule = PipelineSchedule.oneForwardOneBackward(3, 4);
     List<Throwable> failures = failures(communicators, communicator -> {
-      PipelineStage.Part good = Pipelines.part(device, communicator.rank(), 1, new Pipelines.Results());
+      PipelineStage.Part good = Pipelines.part(communicator.device(), communicator.rank(), 1, new Pipelines.Results());
       PipelineModel model = communicator.rank() == 1 ? (PipelineModel) new Broken() : good.model();
       var part = new PipelineStage.Part(good.layers(), good.gradients(), model);
       try (PipelineStage stage = PipelineStage.create(communicator, schedule, Pipelines.BF16, List.of(part))) {
@@ -116,7 +127,7 @@ class PipelineTest {
 
   @Test
   void itUsesItsTensorsAgainAndFreesThem() throws Exception {
-    Device own = Device.cpu(CpuOptions.DEFAULT.withThreads(1));
+    Device own = own();
     try (Communicator alone = Communicator.initAll(List.of(own)).get(0)) {
       PipelineStage.Part part = Pipelines.part(own, 0, 2, new Pipelines.Results() {
         private static final long serialVersionUID = 1L;
@@ -145,6 +156,7 @@ class PipelineTest {
     own.close();
   }
 
+  @DisabledIfSystemProperty(named = "mhc.test.device", matches = "cuda")
   @Test
   void example() {
     Pipeline.main();
@@ -178,7 +190,7 @@ class PipelineTest {
   }
 
   private static List<Pipelines.Results> run(PipelineSchedule schedule, PipelineOptions options, int layers) {
-    List<Communicator> communicators = Communicator.initAll(java.util.Collections.nCopies(schedule.ranks(), device));
+    List<Communicator> communicators = communicators(schedule.ranks());
     var results = new Pipelines.Results[schedule.ranks()];
     assertThat(failures(communicators,
         communicator -> results[communicator.rank()] = Pipelines.run(communicator, schedule, options, layers)))
@@ -206,6 +218,9 @@ class PipelineTest {
       }
     }
     communicators.forEach(Communicator::close);
+    if (TestDevice.isCuda()) {
+      communicators.forEach(each -> each.device().close());
+    }
     return failures;
   }
 
@@ -216,7 +231,7 @@ class PipelineTest {
   }
 
   private static double[] decode(byte[] bytes) {
-    try (Tensor tensor = device.tensor(DType.BF16, bytes.length / 2)) {
+    try (Device cpu = Device.cpu(); Tensor tensor = cpu.tensor(DType.BF16, bytes.length / 2)) {
       tensor.segment().copyFrom(java.lang.foreign.MemorySegment.ofArray(bytes));
       return tensor.toDoubles();
     }
