@@ -184,7 +184,7 @@ public final class Main implements Callable<Integer> {
       done.add(new Report.Run(training.settings, training.history(), training.mixing(), memory));
     }
     Files.createDirectories(page.toAbsolutePath().getParent());
-    Files.writeString(page, Report.of(done, Machine.current()));
+    Files.writeString(page, Report.of(done, Machine.current(), runs.device().threads()));
     output().println("    report: " + page);
     return done;
   }

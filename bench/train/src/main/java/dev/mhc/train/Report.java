@@ -48,9 +48,10 @@ final class Report {
     this.runs = runs;
   }
 
-  static String of(List<Run> runs, Machine machine) {
+  /** The page; threads: that mhc and PyTorch had. */
+  static String of(List<Run> runs, Machine machine, int threads) {
     var report = new Report(runs);
-    report.settings(machine);
+    report.settings(machine, threads);
     report.losses();
     report.gains();
     report.mixes();
@@ -59,7 +60,7 @@ final class Report {
     return report.html.page();
   }
 
-  private void settings(Machine machine) {
+  private void settings(Machine machine, int threads) {
     Settings s = runs.get(0).settings();
     html.paragraph(format("A causal transformer on bytes: %d layers (%d functions F, attention and feed-forward in turn), width"
         + " %d, %d heads, context %d, batch %d; n = %d streams (residual: 1), streams in mhc %s, F in FP32%s. %s for hidden"
@@ -68,7 +69,7 @@ final class Report {
         s.recompute() ? ", residuals recomputed" : "", optimizer(s.optimizer()),
         Plot.number(s.rate()), s.steps(), s.seed()));
     html.paragraph("Text: " + s.text() + ". The last twentieth is not trained on.");
-    html.paragraph(format("%s, %d threads, %s, mhc %s. Steps of the runs were taken in turns.", machine.cpu(), machine.threads(),
+    html.paragraph(format("%s, threads: %d, %s, mhc %s. Steps of the runs were taken in turns.", machine.cpu(), threads,
         machine.java(), machine.mhc()));
   }
 

@@ -2,7 +2,7 @@
 package dev.mhc.train;
 
 /**
- * What makes a run what it is: equal settings on one machine give equal bits.
+ * What makes a run what it is, with the text and the number of threads.
  *
  * @param kind of residual
  * @param layers of the transformer, each attention and feed-forward

@@ -36,7 +36,7 @@ class RunsTest {
           each.validate();
           return new Report.Run(each.settings, each.history(), each.mixing(), List.of());
         }).toList();
-        assertThat(Report.of(done, Machine.current())).contains("hc ended: step 1: ");
+        assertThat(Report.of(done, Machine.current(), 1)).contains("hc ended: step 1: ");
         assertThat(Study.table(done)).contains("| 1 | 7 | hc | NaN |", "| ended: step 1: ").contains("| 1 | 7 | residual | ");
       }
     }
