@@ -181,7 +181,7 @@ class GemmTest {
 
   @Test
   void lifetimes() {
-    Device own = Device.cpu();
+    Device own = TestDevice.open();
     Gemm gemm = Gemm.create(own, GemmConfig.of(DType.BF16, 2, 2, 2));
     Gemm closed = Gemm.create(own, GemmConfig.of(DType.BF16, 2, 2, 2));
     Tensor x = own.tensor(DType.BF16, 2, 2);
