@@ -36,7 +36,7 @@ final class ParameterMemory implements AutoCloseable {
         return gradient = view(gradient, first);
       }
     }
-    try (NDArray nothing = array.mul(0); NDArray sum = nothing.sum()) {
+    try (NDArray zeros = array.zerosLike(); NDArray nothing = array.mul(zeros); NDArray sum = nothing.sum()) {
       collector.backwardOfEngine(sum);
     }
     try (NDArray made = array.getGradient()) {

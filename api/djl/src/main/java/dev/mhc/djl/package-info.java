@@ -10,6 +10,11 @@
  *
  * <p>{@link dev.mhc.djl.DjlTensors} passes arrays of DJL to mhc, and tensors of mhc to DJL, without a copy.
  *
+ * <p>A trap of DJL 0.35 on PyTorch that an F in training should avoid: of {@code x.mul(0.5)} PyTorch's record keeps the 0.5,
+ * but its memory is Java's and ends with the call, so that now and then, after a garbage collection, x gets a gradient times
+ * something else. Write {@code x.mul(half)}, with an array that lives as long as the model. The same holds for {@code div}
+ * and {@code pow}, and for any array made from Java values and closed before the backward.
+ *
  * <p>On the CPU. Not thread-safe, as DJL's blocks are in training.
  */
 @NullMarked

@@ -18,6 +18,8 @@ import dev.mhc.Device;
 import dev.mhc.HyperConnectionConfig;
 import dev.mhc.HyperConnectionConfig.Mode;
 import dev.mhc.HyperConnectionConfig.Preset;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
 import java.util.List;
 import java.util.Map;
 import java.util.SplittableRandom;
@@ -177,6 +179,31 @@ class HyperConnectionStackTest {
     assertSame(some, all);
   }
 
+  /** PyTorch keeps what its backward needs, but not for Java: memory behind an array that Java made ends with that array. */
+  @Test
+  void gradientsStayWhenTheCollectorRuns() throws InterruptedException {
+    Map<String, float[]> expected = Models.step(stack(Models.config(Mode.MHC), 2, false, DType.FP32), manager, INPUT);
+    Thread collecting = Thread.ofPlatform().daemon().start(HyperConnectionStackTest::collect);
+    try {
+      for (int i = 0; i < 20; i++) { // from the first gradient on
+        assertSame(Models.step(stack(Models.config(Mode.MHC), 2, false, DType.FP32), manager, INPUT), expected);
+      }
+    } finally {
+      collecting.interrupt();
+      collecting.join();
+    }
+  }
+
+  /** Frees memory that nothing in Java holds, and fills small pieces of it with something else. */
+  private static void collect() {
+    while (!Thread.currentThread().isInterrupted()) {
+      System.gc();
+      for (int i = 0; i < 2000; i++) {
+        ByteBuffer.allocateDirect(Float.BYTES).order(ByteOrder.nativeOrder()).putFloat(0, 1e30f);
+      }
+    }
+  }
+
   @Test
   void whatComesBeforeTheLayersMayWantAGradientOrNot() {
     HyperConnectionStack stack = stack(Models.config(Mode.MHC), 2, false, DType.FP32);
@@ -186,7 +213,7 @@ class HyperConnectionStackTest {
     for (boolean wanted : new boolean[] {true, false}) {
       half.setRequiresGradient(wanted);
       try (GradientCollector collector = SegmentedGradientCollector.over(manager.getEngine().newGradientCollector())) {
-        NDArray y = stack.forward(new ParameterStore(manager, false), new NDList(half.mul(2)), true).singletonOrThrow();
+        NDArray y = stack.forward(new ParameterStore(manager, false), new NDList(half.add(half)), true).singletonOrThrow();
         collector.backward(y.mul(weights).sum());
       }
       if (wanted) {

@@ -29,7 +29,7 @@ final class OneByOne extends AbstractBlock {
     NDArray embedding = inputs.singletonOrThrow();
     Shape shape = embedding.getShape();
     NDArray x = embedding.expandDims(2)
-        .broadcast(shape.slice(0, 2).addAll(new Shape(Models.STREAMS, shape.get(2)))).mul(1);
+        .broadcast(shape.slice(0, 2).addAll(new Shape(Models.STREAMS, shape.get(2)))).add(0);
     for (HyperConnectionBlock layer : layers) {
       x = layer.forward(store, new NDList(x), training).singletonOrThrow();
     }

@@ -68,6 +68,7 @@ public final class LibTorch implements Peer {
     private final BoundaryCase boundary;
     private final Engine engine;
     private final NDManager manager;
+    private final NDArray two; // kept: of mul(2) DJL frees the 2 while the backward still needs it
     private final int n;
     private final NDIndex preRows;
     private final NDIndex postRows;
@@ -79,6 +80,7 @@ public final class LibTorch implements Peer {
       this.boundary = boundary;
       this.engine = engine;
       manager = engine.newBaseManager();
+      two = manager.create(2f);
       n = (int) boundary.first().x().dim(1);
       String pre = "0:" + n;
       String post = n + ":" + 2 * n;
@@ -108,7 +110,7 @@ public final class LibTorch implements Peer {
       NDArray rms = flat.square().mean(new int[] {1}, true).add(EPS).sqrt();
       NDArray mix = flat.matMul(in.projection.transpose()).div(rms);
       NDArray pre = Activation.sigmoid(logits(in, mix, preRows, 0));
-      NDArray post = Activation.sigmoid(logits(in, mix, postRows, 1)).mul(2);
+      NDArray post = Activation.sigmoid(logits(in, mix, postRows, 1)).mul(two);
       NDArray res = logits(in, mix, resRows, 2).exp().reshape(-1, n, n);
       for (int i = 0; i < ITERATIONS; i++) {
         res = res.div(res.sum(new int[] {1}, true));

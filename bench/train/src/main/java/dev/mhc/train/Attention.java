@@ -20,6 +20,7 @@ final class Attention extends AbstractBlock {
   private final Parameter key;
   private final Parameter value;
   private final Parameter output;
+  private @Nullable NDArray scale; // kept: of mul(2.0) DJL frees the 2.0 while the backward still needs it
   private @Nullable NDArray mask;
 
   /** outputScale: multiplies the output's first values. */
@@ -37,7 +38,7 @@ final class Attention extends AbstractBlock {
       @Nullable PairList<String, Object> params) {
     NDArray y = inputs.singletonOrThrow();
     Shape shape = y.getShape();
-    NDArray q = split(linear(y, store, query, training)).mul(1 / Math.sqrt((double) shape.get(2) / heads));
+    NDArray q = split(linear(y, store, query, training)).mul(scale(shape.get(2)));
     NDArray k = split(linear(y, store, key, training));
     NDArray v = split(linear(y, store, value, training));
     NDArray scores = q.matMul(k.transpose(0, 1, 3, 2)).add(mask((int) shape.get(1)));
@@ -49,6 +50,13 @@ final class Attention extends AbstractBlock {
   private NDArray split(NDArray rows) {
     Shape shape = rows.getShape();
     return rows.reshape(shape.get(0), shape.get(1), heads, shape.get(2) / heads).transpose(0, 2, 1, 3);
+  }
+
+  private NDArray scale(long width) {
+    if (scale == null) {
+      scale = query.getArray().getManager().create((float) (1 / Math.sqrt((double) width / heads)));
+    }
+    return scale;
   }
 
   /** Added to a score: nothing for what came before, and very little for what comes later. */

@@ -2,7 +2,6 @@
 package dev.mhc.train;
 
 import static org.assertj.core.api.Assertions.assertThat;
-import static org.assertj.core.api.Assertions.within;
 
 import java.io.ByteArrayInputStream;
 import java.io.IOException;
@@ -68,10 +67,9 @@ class MainTest {
     assertThat(said.toString()).contains(message);
   }
 
-  /** To the bit only within a process (TrainingTest): equal runs of two processes differ now and then, see bench/README.md. */
   @Test
   @Tag("slow")
-  void aSignalSavesAndResumingEndsWhereAWholeRunDoes() throws Exception {
+  void aSignalSavesAndResumingEndsWithTheBitsOfAWholeRun() throws Exception {
     String[] many = {"--kinds", "mhc", "--steps", "400"};
     var command = new ArrayList<>(List.of(Path.of(System.getProperty("java.home"), "bin", "java").toString(),
         "--enable-native-access=ALL-UNNAMED", "-Dai.djl.offline=true", "-DOPT_OUT_TRACKING=true",
@@ -97,11 +95,11 @@ class MainTest {
 
     assertThat(run("--resume", stopped.toString())).as(said.toString()).isZero();
     assertThat(run(many)).isZero();
-    assertThat(values(saved)).containsExactly(values(folder.resolve("mhc-1-1")), within(1e-3f));
+    assertThat(values(saved)).isEqualTo(values(folder.resolve("mhc-1-1")));
   }
 
-  private static float[] values(Path run) throws IOException {
+  private static byte[] values(Path run) throws IOException {
     SafeTensors.Values head = SafeTensors.read(Checkpoint.last(run).orElseThrow()).tensors().get("head");
-    return head.data().toArray(java.lang.foreign.ValueLayout.JAVA_FLOAT_UNALIGNED);
+    return head.data().toArray(java.lang.foreign.ValueLayout.JAVA_BYTE);
   }
 }

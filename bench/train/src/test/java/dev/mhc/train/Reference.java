@@ -65,8 +65,8 @@ final class Reference {
     NDArray res = logits(layer, mix, 2, 2 * n + ":");
     return switch (kind) {
       case HC -> new Coefficients(pre, post, res.reshape(-1, n, n));
-      case MHC -> new Coefficients(Activation.sigmoid(pre), Activation.sigmoid(post).mul(2), sinkhorn(res.reshape(-1, n, n)));
-      default -> new Coefficients(Activation.sigmoid(pre), Activation.sigmoid(post).mul(2),
+      case MHC -> new Coefficients(Activation.sigmoid(pre), twiceSigmoid(post), sinkhorn(res.reshape(-1, n, n)));
+      default -> new Coefficients(Activation.sigmoid(pre), twiceSigmoid(post),
           res.softmax(1).matMul(permutations(x.getManager())).reshape(-1, n, n));
     };
   }
@@ -76,6 +76,11 @@ final class Reference {
     NDArray some = mix.get(new NDIndex(":, " + columns));
     NDArray scale = parameter(layer, "scale").get(new NDIndex(String.valueOf(which)));
     return (kind == Kind.HC ? some.tanh() : some).mul(scale).add(parameter(layer, "bias").get(new NDIndex(columns)));
+  }
+
+  private static NDArray twiceSigmoid(NDArray logits) {
+    NDArray once = Activation.sigmoid(logits);
+    return once.add(once); // see TrainingTest.gradientsStayWhenTheCollectorRuns
   }
 
   private static NDArray sinkhorn(NDArray logits) {
