@@ -29,12 +29,9 @@ final class CoefficientBuffers {
     streams = config.streams();
     mixCount = config.isDynamic() ? config.mixCount() : 0;
     shifted = config.shifted();
-    device.lock.lock();
-    try {
+    try (var _ = device.held()) {
       device.handle();
       reserve(tokens);
-    } finally {
-      device.lock.unlock();
     }
   }
 
@@ -43,15 +40,12 @@ final class CoefficientBuffers {
   }
 
   void close() {
-    device.lock.lock();
-    try {
+    try (var _ = device.held()) {
       closed = true;
       device.closings++;
       if (memory != null) {
         memory.close();
       }
-    } finally {
-      device.lock.unlock();
     }
   }
 

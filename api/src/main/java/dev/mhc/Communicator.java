@@ -298,12 +298,9 @@ public abstract sealed class Communicator implements AutoCloseable permits CpuCo
   /** count: of elements, -1 for any. */
   private void check(String name, Tensor tensor, int flags, long count) {
     requireUsable();
-    device.lock.lock();
-    try {
+    try (var _ = device.held()) {
       device.handle();
       Operand.accept(name, tensor, device, Types.ANY | flags, "");
-    } finally {
-      device.lock.unlock();
     }
     if (!tensor.isCompact()) {
       throw new IllegalArgumentException(name + " is " + tensor + "; expected row-major elements without gaps");

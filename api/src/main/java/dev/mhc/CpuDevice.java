@@ -35,11 +35,8 @@ final class CpuDevice extends Device {
 
   @Override
   public void synchronize() {
-    lock.lock();
-    try {
+    try (var _ = held()) {
       handle();
-    } finally {
-      lock.unlock();
     }
   }
 

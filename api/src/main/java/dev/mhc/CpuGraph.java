@@ -37,15 +37,12 @@ final class CpuGraph extends Graph {
   @Override
   public void update(Runnable next) {
     Check.given("operations", next, "what to capture");
-    device.lock.lock();
-    try {
+    try (var _ = device.held()) {
       requireOpen();
       List<Storage> before = held;
       held = hold(device);
       before.forEach(Storage::exportDone);
       operations = next;
-    } finally {
-      device.lock.unlock();
     }
   }
 
@@ -68,13 +65,10 @@ final class CpuGraph extends Graph {
 
   @Override
   public void close() {
-    device.lock.lock();
-    try {
+    try (var _ = device.held()) {
       closed = true;
       held.forEach(Storage::exportDone);
       held = List.of();
-    } finally {
-      device.lock.unlock();
     }
   }
 }

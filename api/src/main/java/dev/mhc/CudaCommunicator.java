@@ -329,11 +329,8 @@ final class CudaCommunicator extends Communicator implements Child {
   }
 
   private void endFailed() {
-    gpu.lock.lock();
-    try {
+    try (var _ = gpu.held()) {
       release();
-    } finally {
-      gpu.lock.unlock();
     }
   }
 
@@ -408,8 +405,7 @@ final class CudaCommunicator extends Communicator implements Child {
       return;
     }
     drain();
-    gpu.lock.lock();
-    try {
+    try (var _ = gpu.held()) {
       if (closed) {
         return;
       }
@@ -425,8 +421,6 @@ final class CudaCommunicator extends Communicator implements Child {
         mark.close();
       }
       stream.close();
-    } finally {
-      gpu.lock.unlock();
     }
   }
 

@@ -285,9 +285,9 @@ public final class CudaDevice extends Device {
   void waitFor(IntSupplier wait, String function) {
     int code = wait.getAsInt();
     if (code != cudart_h.cudaSuccess()) {
-      lock.lock();
-      broken |= Cuda.isSticky(code);
-      lock.unlock();
+      try (var _ = held()) {
+        broken |= Cuda.isSticky(code);
+      }
       throw Cuda.failure(code, function, name());
     }
   }

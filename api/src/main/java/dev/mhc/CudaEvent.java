@@ -92,15 +92,12 @@ final class CudaEvent extends Event implements Child {
 
   @Override
   public void close() {
-    device.lock.lock();
-    try {
+    try (var _ = device.held()) {
       if (!closed) {
         closed = true;
         device.remove(this);
         device.giveBack("cudaEventDestroy", () -> cudart_h.cudaEventDestroy(handle));
       }
-    } finally {
-      device.lock.unlock();
     }
   }
 }

@@ -136,8 +136,7 @@ final class CudaGraph extends Graph implements Child {
 
   @Override
   public void close() {
-    device.lock.lock();
-    try {
+    try (var _ = device.held()) {
       if (closed) {
         return;
       }
@@ -146,8 +145,6 @@ final class CudaGraph extends Graph implements Child {
       destroyExecutable();
       held.forEach(Storage::exportDone);
       held = List.of();
-    } finally {
-      device.lock.unlock();
     }
   }
 }

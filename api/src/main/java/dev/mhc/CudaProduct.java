@@ -31,8 +31,7 @@ final class CudaProduct implements Child {
     this.form = form;
     this.biasType = biasType;
     empty = d.rows() == 0 || d.columns() == 0 || a.columns() == 0 || a.rows() == 0;
-    device.lock.lock();
-    try {
+    try (var _ = device.held()) {
       if (!empty) {
         plan(new Lie(a, b, d));
       }
@@ -40,8 +39,6 @@ final class CudaProduct implements Child {
     } catch (RuntimeException | Error e) {
       close();
       throw e;
-    } finally {
-      device.lock.unlock();
     }
   }
 
@@ -96,8 +93,7 @@ final class CudaProduct implements Child {
 
   @Override
   public void close() {
-    device.lock.lock();
-    try {
+    try (var _ = device.held()) {
       if (closed) {
         return;
       }
@@ -108,8 +104,6 @@ final class CudaProduct implements Child {
       if (workspace != null) {
         workspace.close();
       }
-    } finally {
-      device.lock.unlock();
     }
   }
 }

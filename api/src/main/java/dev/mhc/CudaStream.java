@@ -111,8 +111,7 @@ final class CudaStream extends Stream implements Child {
 
   /** Ends it, the device's first too. */
   void release() {
-    device.lock.lock();
-    try {
+    try (var _ = device.held()) {
       if (closed) {
         return;
       }
@@ -126,8 +125,6 @@ final class CudaStream extends Stream implements Child {
       if (owned) {
         device.destroyContext(context);
       }
-    } finally {
-      device.lock.unlock();
     }
   }
 }

@@ -27,6 +27,8 @@ public abstract sealed class Device implements AutoCloseable permits CpuDevice, 
   /** Held while an operation's arguments are set and while it runs, and while anything of this device is closed. */
   final ReentrantLock lock = new ReentrantLock();
 
+  private final Held held = lock::unlock;
+
   /** How often anything of this device has been closed. Guarded by the lock. */
   long closings;
 
@@ -39,6 +41,12 @@ public abstract sealed class Device implements AutoCloseable permits CpuDevice, 
   private final int threads;
   private final CpuTier tier;
   private final String name;
+
+  /** Ends the holding of the lock. */
+  interface Held extends AutoCloseable {
+    @Override
+    void close();
+  }
 
   /** Takes over a native context. */
   Device(MemorySegment handle) {
@@ -159,34 +167,25 @@ public abstract sealed class Device implements AutoCloseable permits CpuDevice, 
    */
   public final void reserve(long bytes) {
     Check.range("bytes", bytes, 0, Long.MAX_VALUE);
-    lock.lock();
-    try {
+    try (var _ = held()) {
       Native.check(mhc_h.mhc_context_reserve(handle(), bytes), "mhc_context_reserve", name);
-    } finally {
-      lock.unlock();
     }
   }
 
   /** Bytes of workspace at this moment; on a GPU, of the current stream. */
   public final long workspace() {
-    lock.lock();
-    try (Arena arena = Arena.ofConfined()) {
+    try (var _ = held(); Arena arena = Arena.ofConfined()) {
       MemorySegment info = arena.allocate(mhc_context_info.layout());
       mhc_context_info.struct_size(info, info.byteSize());
       Native.check(mhc_h.mhc_context_get_info(handle(), info), "mhc_context_get_info", name);
       return mhc_context_info.workspace(info);
-    } finally {
-      lock.unlock();
     }
   }
 
   /** Bytes of the tensors and layers that are open on this device, and of those exported that are still in use. */
   public final long liveBytes() {
-    lock.lock();
-    try {
+    try (var _ = held()) {
       return children.stream().mapToLong(Child::ownedBytes).sum();
-    } finally {
-      lock.unlock();
     }
   }
 
@@ -194,16 +193,13 @@ public abstract sealed class Device implements AutoCloseable permits CpuDevice, 
    * What the last operation moved; all zero unless the tier is {@link CpuTier#COUNTING}.
    */
   public final Traffic traffic() {
-    lock.lock();
-    try (Arena arena = Arena.ofConfined()) {
+    try (var _ = held(); Arena arena = Arena.ofConfined()) {
       MemorySegment t = arena.allocate(mhc_traffic.layout());
       mhc_traffic.struct_size(t, t.byteSize());
       Native.check(mhc_h.mhc_context_get_traffic(handle(), t), "mhc_context_get_traffic", name);
       return new Traffic(mhc_traffic.row_bytes_read(t), mhc_traffic.row_bytes_written(t),
           mhc_traffic.coefficient_bytes_read(t), mhc_traffic.coefficient_bytes_written(t),
           mhc_traffic.parameter_bytes_read(t), mhc_traffic.parameter_bytes_written(t), mhc_traffic.scratch_bytes(t));
-    } finally {
-      lock.unlock();
     }
   }
 
@@ -225,8 +221,7 @@ public abstract sealed class Device implements AutoCloseable permits CpuDevice, 
   /** Closes everything that was created on this device, the last first, then the device. Does nothing when closed. */
   @Override
   public final void close() {
-    lock.lock();
-    try {
+    try (var _ = held()) {
       if (context.closed) {
         return;
       }
@@ -245,8 +240,6 @@ public abstract sealed class Device implements AutoCloseable permits CpuDevice, 
       }
       release();
       context.destroy();
-    } finally {
-      lock.unlock();
     }
   }
 
@@ -308,13 +301,16 @@ public abstract sealed class Device implements AutoCloseable permits CpuDevice, 
     Native.check(mhc_h.mhc_context_reserve(handle(), bytes), "mhc_context_reserve", name);
   }
 
-  final void add(Child child) {
+  /** Takes the lock, for a try statement to give back. */
+  final Held held() {
     lock.lock();
-    try {
+    return held;
+  }
+
+  final void add(Child child) {
+    try (var _ = held()) {
       handle();
       children.add(child);
-    } finally {
-      lock.unlock();
     }
   }
 

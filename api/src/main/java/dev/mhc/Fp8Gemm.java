@@ -68,8 +68,7 @@ public abstract sealed class Fp8Gemm extends Prepared permits CpuFp8Gemm, CudaFp
    * @throws IllegalStateException if this or a tensor is closed
    */
   public void run(Tensor a, Tensor aScale, Tensor b, Tensor bScale, @Nullable Tensor bias, Tensor d) {
-    device.lock.lock();
-    try {
+    try (var _ = device.held()) {
       device.handle();
       if (isReleased()) {
         throw new IllegalStateException("the Fp8Gemm is closed");
@@ -78,8 +77,6 @@ public abstract sealed class Fp8Gemm extends Prepared permits CpuFp8Gemm, CudaFp
       OperationEvent event = OperationEvent.start();
       compute(a, aScale, b, bScale, bias, d);
       OperationEvent.finish(event, "fp8_gemm", device, config.m());
-    } finally {
-      device.lock.unlock();
     }
   }
 

@@ -70,8 +70,7 @@ public abstract sealed class Gemm extends Prepared permits CpuGemm, CudaGemm {
    * @throws IllegalStateException if this or a tensor is closed
    */
   public void run(Tensor a, Tensor b, @Nullable Tensor bias, Tensor d) {
-    device.lock.lock();
-    try {
+    try (var _ = device.held()) {
       device.handle();
       if (isReleased()) {
         throw new IllegalStateException("the Gemm is closed");
@@ -80,8 +79,6 @@ public abstract sealed class Gemm extends Prepared permits CpuGemm, CudaGemm {
       OperationEvent event = OperationEvent.start();
       compute(a, b, bias, d);
       OperationEvent.finish(event, "gemm", device, config.m());
-    } finally {
-      device.lock.unlock();
     }
   }
 

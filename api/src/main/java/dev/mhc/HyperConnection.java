@@ -260,11 +260,8 @@ public final class HyperConnection implements AutoCloseable {
    * @throws IllegalStateException if there was none
    */
   public Coefficients coefficients() {
-    device.lock.lock();
-    try {
+    try (var _ = device.held()) {
       return buffers.current();
-    } finally {
-      device.lock.unlock();
     }
   }
 
@@ -558,11 +555,8 @@ public final class HyperConnection implements AutoCloseable {
    * @throws IllegalStateException if there was no forward
    */
   public Coefficients coefficientGradients() {
-    device.lock.lock();
-    try {
+    try (var _ = device.held()) {
       return buffers.gradientsToEdit();
-    } finally {
-      device.lock.unlock();
     }
   }
 

@@ -81,16 +81,13 @@ public abstract sealed class Muon extends Prepared permits CpuMuon, CudaMuon {
    * @param result of that shape and any of these types, written; may be the matrix itself
    */
   public void orthogonalize(Tensor matrix, Tensor result) {
-    device.lock.lock();
-    try {
+    try (var _ = device.held()) {
       requireOpen();
       accept("matrix", matrix, Types.ROW);
       accept("result", result, Types.ROW | Types.OUT);
       OperationEvent event = OperationEvent.start();
       computeOrthogonal(matrix, result);
       OperationEvent.finish(event, "muon_orthogonalize", device, rows);
-    } finally {
-      device.lock.unlock();
     }
   }
 
@@ -105,8 +102,7 @@ public abstract sealed class Muon extends Prepared permits CpuMuon, CudaMuon {
    */
   public void step(Tensor parameter, Tensor gradient, Tensor momentum, float learningRate) {
     Check.notNegative("learningRate", learningRate);
-    device.lock.lock();
-    try {
+    try (var _ = device.held()) {
       requireOpen();
       accept("parameter", parameter, Types.ROW | Types.OUT);
       accept("gradient", gradient, Types.ROW);
@@ -117,8 +113,6 @@ public abstract sealed class Muon extends Prepared permits CpuMuon, CudaMuon {
       OperationEvent event = OperationEvent.start();
       computeStep(parameter, gradient, momentum, learningRate);
       OperationEvent.finish(event, "muon_step", device, rows);
-    } finally {
-      device.lock.unlock();
     }
   }
 

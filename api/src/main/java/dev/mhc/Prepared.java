@@ -16,22 +16,16 @@ abstract class Prepared implements AutoCloseable {
 
   /** Whether it can no longer be used: it or its device was closed. */
   public final boolean isClosed() {
-    device.lock.lock();
-    try {
+    try (var _ = device.held()) {
       return isReleased();
-    } finally {
-      device.lock.unlock();
     }
   }
 
   /** Frees the workspace. Does nothing when closed. */
   @Override
   public final void close() {
-    device.lock.lock();
-    try {
+    try (var _ = device.held()) {
       release();
-    } finally {
-      device.lock.unlock();
     }
   }
 }

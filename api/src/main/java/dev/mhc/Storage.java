@@ -64,8 +64,7 @@ final class Storage implements Child {
   /** Memory that is exported stays until the last importer is done with it. */
   @Override
   public void close() {
-    device.lock.lock();
-    try {
+    try (var _ = device.held()) {
       if (closed) {
         return;
       }
@@ -74,29 +73,21 @@ final class Storage implements Child {
       }
       closed = true;
       device.closings++;
-    } finally {
-      device.lock.unlock();
     }
   }
 
   void export() {
-    device.lock.lock();
-    try {
+    try (var _ = device.held()) {
       exports++;
-    } finally {
-      device.lock.unlock();
     }
   }
 
   void exportDone() {
-    device.lock.lock();
-    try {
+    try (var _ = device.held()) {
       exports--;
       if (closed && exports == 0) {
         free();
       }
-    } finally {
-      device.lock.unlock();
     }
   }
 

@@ -531,10 +531,10 @@ public final class Tensor implements AutoCloseable {
     if (base == null) {
       storage.close();
     }
-    storage.device.lock.lock(); // not while an operation uses it
-    closed = true;
-    storage.device.closings++;
-    storage.device.lock.unlock();
+    try (var _ = storage.device.held()) { // not while an operation uses it
+      closed = true;
+      storage.device.closings++;
+    }
   }
 
   @Override

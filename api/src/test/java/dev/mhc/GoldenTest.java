@@ -7,12 +7,10 @@ import dev.mhc.HyperConnectionConfig.Orientation;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
-import org.junit.jupiter.api.extension.ExtendWith;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 
 /** Every operation through the Java API against the golden files: PyTorch float64 autograd of each code base's formulas. */
-@ExtendWith(TestDevice.WhatItHas.class)
 class GoldenTest {
   private static final double TIGHT = 1e-5;
   private static final DType FP32 = DType.FP32;

@@ -5,8 +5,6 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import java.nio.file.Files;
 import java.nio.file.Path;
-import org.junit.jupiter.api.extension.ExtensionContext;
-import org.junit.jupiter.api.extension.TestExecutionExceptionHandler;
 
 /**
  * The device that tests of what every device does run on: the CPU, or with {@code -Dmhc.test.device=cuda} the first GPU.
@@ -32,14 +30,5 @@ final class TestDevice {
   /** Whether a GPU computes, whose matrix units round in ways of their own: not the CPU, nor the stand-ins. */
   static boolean isGpu(Device device) {
     return device instanceof CudaDevice && !device.name().startsWith("executor");
-  }
-
-  /** For classes that call operations which a device may not have yet: what it does not have is not tested there. */
-  static final class WhatItHas implements TestExecutionExceptionHandler {
-    @Override
-    public void handleTestExecutionException(ExtensionContext context, Throwable thrown) throws Throwable {
-      assumeTrue(!(isCuda() && thrown instanceof MhcException e && e.status().equals("MHC_UNSUPPORTED")), thrown.getMessage());
-      throw thrown;
-    }
   }
 }

@@ -5,18 +5,18 @@ import dev.mhc.CpuOptions;
 import dev.mhc.CpuTier;
 import dev.mhc.DType;
 import dev.mhc.Device;
-import dev.mhc.NativeLibraryException;
+import dev.mhc.bench.Program;
 import dev.mhc.bench.Text;
 import java.io.IOException;
 import java.io.PrintWriter;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.List;
 import java.util.concurrent.Callable;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
-import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.Spec;
 
 /** The command line of the demo: {@code scripts/demo}. */
@@ -81,19 +81,7 @@ public final class Main implements Callable<Integer> {
   }
 
   static CommandLine command(PrintWriter output, PrintWriter errors) {
-    return new CommandLine(new Main()).setOut(output).setErr(errors)
-        .setParameterExceptionHandler((e, arguments) -> {
-          e.getCommandLine().getErr().println("demo: " + e.getMessage() + "; --help shows the options");
-          return CommandLine.ExitCode.USAGE;
-        })
-        .setExecutionExceptionHandler((e, command, result) -> {
-          if (e instanceof NativeLibraryException || e instanceof IOException) {
-            command.getErr().println("demo: " + e.getMessage());
-          } else {
-            e.printStackTrace(command.getErr());
-          }
-          return CommandLine.ExitCode.SOFTWARE;
-        });
+    return Program.commandLine("demo", new Main(), output, errors, List.of());
   }
 
   @Override
@@ -114,37 +102,31 @@ public final class Main implements Callable<Integer> {
   }
 
   private void checkRanges() {
-    check("--layers", layers, 1, 1000);
-    check("--width", width, 1, 65536);
-    check("--tokens", tokens, 1, 1 << 20);
-    check("--threads", threads, 0, 1024);
-    check("--timed-tokens", timedTokens, 0, 1 << 20);
-    check("--timed-width", timedWidth, 1, 65536);
+    Program.check(spec, "--layers", layers, 1, 1000);
+    Program.check(spec, "--width", width, 1, 65536);
+    Program.check(spec, "--tokens", tokens, 1, 1 << 20);
+    Program.check(spec, "--threads", threads, 0, 1024);
+    Program.check(spec, "--timed-tokens", timedTokens, 0, 1 << 20);
+    Program.check(spec, "--timed-width", timedWidth, 1, 65536);
     if (!(scale >= 0 && scale <= 100)) {
-      throw wrong("--scale is " + scale + "; expected 0 to 100");
+      throw Program.wrong(spec, "--scale is " + scale + "; expected 0 to 100");
     }
     long bytes = 2L * layers * tokens * width * (Kind.STREAMS + 2);
     if (bytes > Runtime.getRuntime().maxMemory() * 2) {
-      throw wrong("--layers, --tokens and --width together need " + (bytes >> 20) + " MiB; take less of one");
-    }
-  }
-
-  private void check(String option, int value, int least, int most) {
-    if (value < least || value > most) {
-      throw wrong(option + " is " + value + "; expected " + least + " to " + most);
+      throw Program.wrong(spec, "--layers, --tokens and --width together need " + (bytes >> 20) + " MiB; take less of one");
     }
   }
 
   private Text text() throws IOException {
     if (text != null && !Files.isRegularFile(text)) {
-      throw wrong("--text is " + text + ", which is not a file; expected a file to read");
+      throw Program.wrong(spec, "--text is " + text + ", which is not a file; expected a file to read");
     }
     if (text != null && !Files.isReadable(text)) {
-      throw wrong("--text is " + text + ", which cannot be read; expected a file to read");
+      throw Program.wrong(spec, "--text is " + text + ", which cannot be read; expected a file to read");
     }
     Text all = text != null ? Text.of(text) : Text.ofLicences();
     if (all.length() < 2) {
-      throw wrong("--text is " + all.source() + " with " + all.length() + " bytes; expected at least 2");
+      throw Program.wrong(spec, "--text is " + all.source() + " with " + all.length() + " bytes; expected at least 2");
     }
     return all.first(tokens + 1);
   }
@@ -153,11 +135,7 @@ public final class Main implements Callable<Integer> {
     try {
       Files.createDirectories(out);
     } catch (IOException e) {
-      throw wrong("--out is " + out + ", which cannot be made (" + e + "); expected a folder to write to");
+      throw Program.wrong(spec, "--out is " + out + ", which cannot be made (" + e + "); expected a folder to write to");
     }
-  }
-
-  private ParameterException wrong(String message) {
-    return new ParameterException(spec.commandLine(), message);
   }
 }

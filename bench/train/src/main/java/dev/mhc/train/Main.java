@@ -4,7 +4,7 @@ package dev.mhc.train;
 import dev.mhc.CpuOptions;
 import dev.mhc.CpuTier;
 import dev.mhc.Device;
-import dev.mhc.NativeLibraryException;
+import dev.mhc.bench.Program;
 import dev.mhc.bench.Text;
 import dev.mhc.bench.report.Machine;
 import java.io.IOException;
@@ -21,7 +21,6 @@ import picocli.CommandLine;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
-import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.Spec;
 
 /** The command line of {@code scripts/train}. */
@@ -127,19 +126,7 @@ public final class Main implements Callable<Integer> {
   }
 
   static CommandLine command(PrintWriter output, PrintWriter errors) {
-    return new CommandLine(new Main()).setCaseInsensitiveEnumValuesAllowed(true).setOut(output).setErr(errors)
-        .setParameterExceptionHandler((e, arguments) -> {
-          e.getCommandLine().getErr().println("train: " + e.getMessage() + "; --help shows the options");
-          return CommandLine.ExitCode.USAGE;
-        })
-        .setExecutionExceptionHandler((e, command, result) -> {
-          if (e instanceof NativeLibraryException || e instanceof IOException || e instanceof NotFiniteException) {
-            command.getErr().println("train: " + e.getMessage());
-          } else {
-            e.printStackTrace(command.getErr());
-          }
-          return CommandLine.ExitCode.SOFTWARE;
-        });
+    return Program.commandLine("train", new Main(), output, errors, List.of(NotFiniteException.class));
   }
 
   @Override
@@ -226,7 +213,8 @@ public final class Main implements Callable<Integer> {
       }
     }
     if (checkpoints.isEmpty()) {
-      throw wrong("--resume is " + from + ", which has no run with a checkpoint; expected a checkpoint or a folder of runs");
+      throw Program.wrong(spec, "--resume is " + from
+          + ", which has no run with a checkpoint; expected a checkpoint or a folder of runs");
     }
     return checkpoints;
   }
@@ -234,51 +222,41 @@ public final class Main implements Callable<Integer> {
   // ------------------------------------------------------------------------------------------------ checks
 
   private void checkRanges() {
-    check("--layers", layers, 1, 500);
-    check("--width", width, 1, 16384);
-    check("--streams", streams, 1, kinds.contains(Kind.MHC_LITE) ? 5 : 16);
-    check("--heads", heads, 1, width);
-    check("--context", context, 1, 8192);
-    check("--batch", batch, 1, 4096);
-    check("--steps", steps, 1, 10_000_000);
-    check("--threads", threads, 0, 1024);
-    check("--check-every", checkEvery, 1, 10_000_000);
-    check("--save-every", saveEvery, 1, 10_000_000);
+    Program.check(spec, "--layers", layers, 1, 500);
+    Program.check(spec, "--width", width, 1, 16384);
+    Program.check(spec, "--streams", streams, 1, kinds.contains(Kind.MHC_LITE) ? 5 : 16);
+    Program.check(spec, "--heads", heads, 1, width);
+    Program.check(spec, "--context", context, 1, 8192);
+    Program.check(spec, "--batch", batch, 1, 4096);
+    Program.check(spec, "--steps", steps, 1, 10_000_000);
+    Program.check(spec, "--threads", threads, 0, 1024);
+    Program.check(spec, "--check-every", checkEvery, 1, 10_000_000);
+    Program.check(spec, "--save-every", saveEvery, 1, 10_000_000);
     if (width % heads != 0) {
-      throw wrong("--heads is " + heads + "; expected a divisor of --width, " + width);
+      throw Program.wrong(spec, "--heads is " + heads + "; expected a divisor of --width, " + width);
     }
     if (!(rate > 0 && rate <= 1)) {
-      throw wrong("--rate is " + rate + "; expected above 0 to 1");
+      throw Program.wrong(spec, "--rate is " + rate + "; expected above 0 to 1");
     }
     if (kinds.size() != kinds.stream().distinct().count()) {
-      throw wrong("--kinds is " + kinds + "; expected each kind once");
+      throw Program.wrong(spec, "--kinds is " + kinds + "; expected each kind once");
     }
     if (resume != null && !Files.exists(resume)) {
-      throw wrong("--resume is " + resume + ", which does not exist; expected a checkpoint or a folder of runs");
-    }
-  }
-
-  private void check(String option, int value, int least, int most) {
-    if (value < least || value > most) {
-      throw wrong(option + " is " + value + "; expected " + least + " to " + most);
+      throw Program.wrong(spec, "--resume is " + resume + ", which does not exist; expected a checkpoint or a folder of runs");
     }
   }
 
   private Text text() throws IOException {
     if (text != null && !Files.isReadable(text)) {
-      throw wrong("--text is " + text + ", which cannot be read; expected a file");
+      throw Program.wrong(spec, "--text is " + text + ", which cannot be read; expected a file");
     }
     Text all = text != null ? Text.of(text) : Text.ofSources(SOURCES).orElse(null);
     if (all == null) {
       all = Text.ofLicences();
     }
     if (all.length() / 20 <= context) {
-      throw wrong("--text has " + all.length() + " bytes; expected more than 20 times --context, " + context);
+      throw Program.wrong(spec, "--text has " + all.length() + " bytes; expected more than 20 times --context, " + context);
     }
     return all;
-  }
-
-  private ParameterException wrong(String message) {
-    return new ParameterException(spec.commandLine(), message);
   }
 }
