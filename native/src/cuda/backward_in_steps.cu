@@ -21,18 +21,10 @@ struct Arguments {
   Array<float> d_post_mix, d_res_mix, d_shifted_pre_mix;
 };
 
-// A token's rows, channel by channel.
 template <class X, class H>
-struct Rows {
-  Array<const X> x, d_x_next;
-  Array<const H> f, d_h;
-  Array<X> d_x;
-  Array<H> d_f;
-
-  MHC_FN void entering(int64_t token, int64_t c, int n, float* values) const {
-    for (int i = 0; i < n; ++i) values[i] = widened(load1(x.at(token, i, c)));
-  }
-};
+MHC_FN void entering(const BackwardRows<X, H>& rows, int64_t token, int64_t c, int n, float* values) {
+  for (int i = 0; i < n; ++i) values[i] = widened(load1(rows.x.at(token, i, c)));
+}
 
 template <class X>
 MHC_FN void next_of(const PostMix<kN>* mix, const float* x, float f, int n, float* next) {
@@ -48,7 +40,7 @@ struct Shared {
 template <class X, class H>
 class Token {
  public:
-  MHC_FN Token(const Arguments& a, const Rows<X, H>& rows, Shared& s, int64_t token)
+  MHC_FN Token(const Arguments& a, const BackwardRows<X, H>& rows, Shared& s, int64_t token)
       : a_(a), rows_(rows), s_(s), token_(token), record_(a.mix, token), n_(a.n) {}
 
   MHC_FN void run() {
@@ -69,7 +61,7 @@ class Token {
   }
 
   MHC_FN void values(int64_t c) {
-    rows_.entering(token_, c, n_, x_);
+    entering(rows_, token_, c, n_, x_);
     f_ = a_.post ? widened(load1(rows_.f.at(token_, c))) : 0.0f;
     next_of<X>(a_.post ? &s_.mix : nullptr, x_, f_, n_, next_);
     gradient_ = a_.layer ? widened(load1(rows_.d_h.at(token_, c))) : 0.0f;
@@ -169,7 +161,7 @@ class Token {
   }
 
   const Arguments& a_;
-  const Rows<X, H>& rows_;
+  const BackwardRows<X, H>& rows_;
   Shared& s_;
   const int64_t token_;
   const Record record_;
@@ -178,7 +170,7 @@ class Token {
 };
 
 template <class X, class H>
-MHC_KERNEL(kThreads) tokens_kernel(MHC_CONSTANT Arguments a, MHC_CONSTANT Rows<X, H> rows) {
+MHC_KERNEL(kThreads) tokens_kernel(MHC_CONSTANT Arguments a, MHC_CONSTANT BackwardRows<X, H> rows) {
   Shared& s = *reinterpret_cast<Shared*>(shared_memory());
   for (int64_t token = block_index(); token < a.tokens; token += block_count()) {
     Token<X, H>(a, rows, s, token).run();
@@ -195,9 +187,9 @@ struct Slabs {
 
 // One channel c of next of one token, as the weights' kernels want it.
 template <class X, class H>
-MHC_FN void next_at(const Arguments& a, const Rows<X, H>& rows, int64_t token, int64_t c, PostMix<kN>& mix, float* next) {
+MHC_FN void next_at(const Arguments& a, const BackwardRows<X, H>& rows, int64_t token, int64_t c, PostMix<kN>& mix, float* next) {
   float x[kMaxStreams], f = 0.0f;
-  rows.entering(token, c, a.n, x);
+  entering(rows, token, c, a.n, x);
   if (a.post) {
     mix.load(a.post_mix, a.res_mix, a.in_out, token, a.n);
     f = widened(load1(rows.f.at(token, c)));
@@ -207,7 +199,8 @@ MHC_FN void next_at(const Arguments& a, const Rows<X, H>& rows, int64_t token, i
 
 // part[j][i][c] = sum over a slab of g[j] next[i][c]; a thread has a channel of a slab, and eight j at a time.
 template <class X, class H>
-MHC_KERNEL(kThreads) projection_kernel(MHC_CONSTANT Arguments a, MHC_CONSTANT Rows<X, H> rows, const Slabs slabs, const WeightParts parts) {
+MHC_KERNEL(kThreads) projection_kernel(MHC_CONSTANT Arguments a, MHC_CONSTANT BackwardRows<X, H> rows, const Slabs slabs,
+                                       const WeightParts parts) {
   constexpr int kAtOnce = 8;
   const int groups = (a.mix.m + kAtOnce - 1) / kAtOnce;
   for_each_of(a.width * slabs.count * groups, [&](int64_t index) {
@@ -233,7 +226,8 @@ MHC_KERNEL(kThreads) projection_kernel(MHC_CONSTANT Arguments a, MHC_CONSTANT Ro
 }
 
 template <class X, class H>
-MHC_KERNEL(kThreads) norm_kernel(MHC_CONSTANT Arguments a, MHC_CONSTANT Rows<X, H> rows, const Slabs slabs, const WeightParts parts) {
+MHC_KERNEL(kThreads) norm_kernel(MHC_CONSTANT Arguments a, MHC_CONSTANT BackwardRows<X, H> rows, const Slabs slabs,
+                                 const WeightParts parts) {
   for_each_of(a.width * slabs.count, [&](int64_t index) {
     const int64_t c = index % a.width, slab = index / a.width;
     PostMix<kN> mix;
@@ -276,13 +270,6 @@ struct Space {
   }
 };
 
-// body(X{}, H{}); without a layer H does not matter.
-template <class Body>
-void with_kind(const BoundaryBackwardProblem& p, const Body& body) {
-  if (!p.d_h) return with_row_type(p.x.type, [&](auto x) { body(x, x); });
-  with_row_types(p.x.type, p.d_h.type, body);
-}
-
 }  // namespace
 
 size_t backward_in_steps_space(const BoundaryBackwardProblem& p, const DeviceProperties& device) {
@@ -313,11 +300,7 @@ void backward_in_steps(const BoundaryBackwardProblem& p, Job& job) {
   a.d_shifted_pre_mix = Array<float>(p.d_shifted_pre_mix);
   const Slabs slabs = slabs_of(p);
   start_mix_backward(p, a.mix, space.mix, job);
-  with_kind(p, [&](auto x, auto h) {
-    using X = decltype(x);
-    using H = decltype(h);
-    const Rows<X, H> rows{Array<const X>(p.x), Array<const X>(p.d_x_next), Array<const H>(p.f), Array<const H>(p.d_h), Array<X>(p.d_x),
-                          Array<H>(p.d_f)};
+  with_rows(p, [&]<class X, class H>(const BackwardRows<X, H>& rows) {
     const int64_t most = int64_t{4} * job.device.multiprocessors;
     job.launch({a.tokens < most ? a.tokens : most, kThreads, sizeof(Shared)}, tokens_kernel<X, H>, a, rows);
     const int64_t channels = a.width * slabs.count;

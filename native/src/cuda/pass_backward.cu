@@ -52,14 +52,6 @@ struct Arguments {
   uint32_t* counters;
 };
 
-template <class X, class H>
-struct Rows {
-  Array<const X> x, d_x_next;
-  Array<const H> f, d_h;
-  Array<X> d_x;
-  Array<H> d_f;
-};
-
 // Shared memory, in order.
 struct Shared {
   float* projection;  // [output][kProjectionPitch]
@@ -113,7 +105,7 @@ MHC_FN void load_floats(const float* from, float (&to)[4]) {
 template <class X, class H>
 class Team {
  public:
-  MHC_FN Team(const Arguments& a, const Rows<X, H>& rows, const Shared& s)
+  MHC_FN Team(const Arguments& a, const BackwardRows<X, H>& rows, const Shared& s)
       : a_(a), rows_(rows), s_(s), team_(thread_index() / kTeamThreads), thread_(thread_index() % kTeamThreads),
         unit_(static_cast<int>(block_index() % a.units)), group_(static_cast<int>(block_index() / a.units)),
         counters_(a.counters, group_) {
@@ -571,7 +563,7 @@ class Team {
   }
 
   const Arguments& a_;
-  const Rows<X, H>& rows_;
+  const BackwardRows<X, H>& rows_;
   const Shared& s_;
   const int team_, thread_, unit_, group_;
   const GroupCounters counters_;
@@ -583,7 +575,7 @@ class Team {
 };
 
 template <class X, class H>
-MHC_KERNEL(kBlockThreads) pass_backward_kernel(MHC_CONSTANT Arguments a, MHC_CONSTANT Rows<X, H> rows) {
+MHC_KERNEL(kBlockThreads) pass_backward_kernel(MHC_CONSTANT Arguments a, MHC_CONSTANT BackwardRows<X, H> rows) {
   const Shared s(shared_memory());
   if (a.mix.product && a.d_x) {
     bring_projection<kOutputs, kStreams, kUnit, kProjectionPitch>(a.projection, static_cast<int>(block_index() % a.units),
@@ -630,13 +622,6 @@ int groups_of(const Sizes& sizes, const DeviceProperties& device) {
   return static_cast<int>(groups < tiles ? groups : tiles);
 }
 bool wants_dots(const BoundaryBackwardProblem& p) { return p.f || p.d_shifted_pre_mix; }
-
-// body(X{}, H{}); without a layer H does not matter.
-template <class Body>
-void with_kind(const BoundaryBackwardProblem& p, const Body& body) {
-  if (!p.d_h) return with_row_type(p.x.type, [&](auto x) { body(x, x); });
-  with_row_types(p.x.type, p.d_h.type, body);
-}
 
 struct Space {
   char* mix;
@@ -695,7 +680,7 @@ Arguments arguments_of(const BoundaryBackwardProblem& p, const Space& space, Job
 
 bool pass_backward_fits(const BoundaryBackwardProblem& p, const DeviceProperties& device) {
   size_t slot = 0;
-  with_kind(p, [&](auto x, auto h) { slot = Shared::slot_bytes<decltype(x), decltype(h)>(); });
+  with_rows(p, [&]<class X, class H>(const BackwardRows<X, H>&) { slot = Shared::slot_bytes<X, H>(); });
   return p.sizes.streams == kStreams && p.sizes.mix_count == kOutputs && units_of(p.sizes.width) <= device.multiprocessors &&
          p.sizes.tokens < (int64_t{1} << 34) && device.shared_bytes >= Shared::kFixed + kTeams * slot;
 }
@@ -706,13 +691,9 @@ void run_pass_backward(const BoundaryBackwardProblem& p, Job& job) {
   const Space space(p, job.device, job.workspace);
   Arguments a = arguments_of(p, space, job);
   start_mix_backward(p, a.mix, space.mix, job);
-  with_kind(p, [&](auto x, auto h) {
-    using X = decltype(x);
-    using H = decltype(h);
+  with_rows(p, [&]<class X, class H>(const BackwardRows<X, H>& rows) {
     const size_t slot = kTeams * Shared::slot_bytes<X, H>();
     a.slots = job.device.shared_bytes >= Shared::kFixed + 2 * slot ? 2 : 1;
-    const Rows<X, H> rows{Array<const X>(p.x), Array<const X>(p.d_x_next), Array<const H>(p.f), Array<const H>(p.d_h), Array<X>(p.d_x),
-                          Array<H>(p.d_f)};
     job.launch({int64_t{a.groups} * a.units, kBlockThreads, Shared::kFixed + static_cast<size_t>(a.slots) * slot, true},
                pass_backward_kernel<X, H>, a, rows);
   });
