@@ -100,11 +100,15 @@ public final class Plot {
     double[] ys = series.stream().flatMapToDouble(s -> Arrays.stream(s.y)).toArray();
     x0 = Arrays.stream(xs).min().orElse(1); // there may be nothing to show
     x1 = Arrays.stream(xs).max().orElse(1);
-    y0 = logarithmicY ? Arrays.stream(ys).min().orElse(1) / 1.3 : 0;
+    double least = Arrays.stream(ys).min().orElse(1);
+    y0 = logarithmicY ? least / 1.3 : Math.min(0, least * 1.08);
     y1 = Arrays.stream(ys).max().orElse(1) * (logarithmicY ? 1.3 : 1.08);
     if (x0 == x1) {
       x0 *= 0.5;
       x1 *= 2;
+    }
+    if (y0 == y1) { // zeros alone
+      y1 = 1;
     }
   }
 
@@ -174,7 +178,7 @@ public final class Plot {
   static List<Double> ticks(double from, double to, boolean logarithmic, int about) {
     var ticks = new ArrayList<Double>();
     if (logarithmic) {
-      double[] steps = to / from > 300 ? new double[] {1} : new double[] {1, 2, 5};
+      double[] steps = to / from > 300 ? new double[] {1} : to / from > 8 ? new double[] {1, 2, 5} : new double[] {1, 1.5, 2, 3, 5, 7};
       for (double decade = Math.pow(10, Math.floor(Math.log10(from))); decade <= to; decade *= 10) {
         for (double step : steps) {
           if (decade * step >= from && decade * step <= to) {

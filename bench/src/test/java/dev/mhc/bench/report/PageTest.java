@@ -10,6 +10,7 @@ import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.List;
 import java.util.regex.Pattern;
 import javax.xml.parsers.DocumentBuilderFactory;
 import org.junit.jupiter.api.Test;
@@ -62,6 +63,19 @@ class PageTest {
   void ticksAreRound() {
     assertThat(Plot.ticks(0, 9.3, false, 5)).containsExactly(0.0, 2.0, 4.0, 6.0, 8.0);
     assertThat(Plot.ticks(0.9, 60, true, 5)).containsExactly(1.0, 2.0, 5.0, 10.0, 20.0, 50.0);
+    assertThat(Plot.ticks(1.4, 6, true, 5)).containsExactly(1.5, 2.0, 3.0, 5.0);
+  }
+
+  @Test
+  void valuesBelowZeroAreInThePlotAndZerosAloneToo() {
+    for (double[] y : new double[][] {{0, -1, 0.5}, {0, 0, 0}, {}}) {
+      String svg = new Plot("title", "x", "y", 400, 300).curve("", 0, new double[] {1, 2, 3}, y).svg();
+      List<String> heights = Pattern.compile("[ML][0-9.]+ (-?[0-9.]+)").matcher(svg.substring(svg.indexOf("class='line")))
+          .results().map(place -> place.group(1)).toList();
+      assertThat(heights).hasSize(y.length).allSatisfy(
+          each -> assertThat(Double.parseDouble(each)).isBetween(58.0, 256.0)); // between the axes
+      assertThat(svg).doesNotContain("NaN");
+    }
   }
 
   @Test

@@ -8,6 +8,7 @@ import dev.mhc.bench.report.Html;
 import dev.mhc.bench.report.Machine;
 import dev.mhc.bench.report.Plot;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.function.Function;
 import java.util.function.ToDoubleFunction;
@@ -106,7 +107,20 @@ final class Report {
         + " steps. One seed of each: a difference smaller than that between seeds says nothing.");
     html.plots(curves("Loss in training, mean of " + SMOOTH + " steps", "nats a byte", History.Row::loss, true),
         checks("Loss on held-out text", "nats a byte", History.Check::loss, true));
-    html.plots(curves("Gradient norm", "norm of all gradients", History.Row::gradientNorm, true));
+    html.plots(curves("Gradient norm", "norm of all gradients", History.Row::gradientNorm, true), apart());
+  }
+
+  /** Where lines lie on each other, their difference. */
+  private String apart() {
+    var plot = new Plot("Loss on held-out text less that of " + runs.get(0).name(), "step", "nats a byte", WIDTH, HEIGHT);
+    double[] base = runs.get(0).history().checkColumn(History.Check::loss);
+    for (Run run : runs) {
+      double[] loss = run.history().checkColumn(History.Check::loss);
+      int both = Math.min(base.length, loss.length); // a run may have ended before
+      plot.curve(run.name(), run.color(), Arrays.copyOf(run.history().checkColumn(History.Check::step), both),
+          IntStream.range(0, both).mapToDouble(i -> loss[i] - base[i]).toArray());
+    }
+    return plot.svg();
   }
 
   private String curves(String title, String unit, ToDoubleFunction<History.Row> of, boolean logarithmic) {

@@ -44,7 +44,7 @@ class MainTest {
   void trainsSideBySideAndReports() throws Exception {
     assertThat(run("--steps", "6", "--kinds", "residual,hc,mhc,mhc_lite", "--recompute", "auto", "--precision", "bf16")).isZero();
     String page = Files.readString(folder.resolve("report.html"));
-    assertThat(page).contains("Loss on held-out text", "Composite, forward", "Gradient norm", "What a step takes",
+    assertThat(page).contains("Loss on held-out text", "less that of residual", "Composite, forward", "Gradient norm", "What a step takes",
         "What mhc holds in a step", "mhc_lite: all", "residuals recomputed", "streams in mhc BF16");
     assertThat(page).doesNotContain("src=", "href=", "@import", "url(", "NaN");
     var plots = Pattern.compile("<svg.*?</svg>", Pattern.DOTALL).matcher(page);
@@ -54,7 +54,7 @@ class MainTest {
           .parse(new ByteArrayInputStream(plots.group().getBytes(StandardCharsets.UTF_8)));
       found++;
     }
-    assertThat(found).isEqualTo(3 + 6 + 3 + 2); // losses, gains, mixes of all but the residual, cost
+    assertThat(found).isEqualTo(4 + 6 + 3 + 2); // losses, gains, mixes of all but the residual, cost
   }
 
   @ParameterizedTest
