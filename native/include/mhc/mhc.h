@@ -24,12 +24,14 @@
  *   - Tensors are descriptors laid out exactly as DLPack's DLTensor. Strides are honoured; the last dimension has to be
  *     contiguous unless said otherwise. Data has to be aligned to its element, nothing more.
  *   - Streams ([T, n, C]) and layer tensors ([T, C]) are bfloat16, float16 or float32: all of one type, or streams in
- *     float32 with layer tensors in bfloat16 or float16. Everything else is float32, and so is every accumulation.
+ *     float32 with layer tensors in bfloat16 or float16. Everything else is float32 unless said otherwise, and so is
+ *     every accumulation.
  *   - An output overlaps neither an input nor another output, unless said otherwise.
  *   - Argument blocks begin with struct_size, to be set to sizeof the struct; zero every field that you do not set.
  *   - NULL for a tensor marked "optional" means: not given, not wanted.
  *   - Results do not depend on the number of threads or on which other tokens are in the batch: same token, same bits.
- *     Gradients of parameters are sums over tokens, taken in an order that depends on T alone.
+ *     Gradients of parameters are sums over tokens, taken in an order that depends on T alone; on a GPU also on its number
+ *     of multiprocessors, so that their last bits may differ between two kinds of GPU.
  */
 #ifndef MHC_MHC_H
 #define MHC_MHC_H
@@ -61,7 +63,7 @@ typedef enum mhc_status {
   MHC_UNSUPPORTED = 2,         /* the call is right, but this device or build cannot do it */
   MHC_WORKSPACE_TOO_SMALL = 3, /* mhc_context_reserve has to be called first; the message says with how many bytes */
   MHC_OUT_OF_MEMORY = 4,
-  MHC_DEVICE_ERROR = 5,
+  MHC_DEVICE_ERROR = 5,        /* CUDA failed; what a kernel does wrong may come up in a later call */
   MHC_LIBRARY_NOT_FOUND = 6, /* a backend's library could not be opened; the message lists the places tried */
   MHC_INTERNAL = 7
 } mhc_status;
@@ -137,15 +139,15 @@ typedef enum mhc_cpu_tier {
 typedef struct mhc_context_options {
   size_t struct_size;
   mhc_device device; /* zero: CPU 0 */
-  int32_t threads;   /* 0: as many as the process may use; at most 1024 */
-  int32_t cpu_tier;  /* mhc_cpu_tier */
+  int32_t threads;   /* 0: as many as the process may use; at most 1024. Of a CPU */
+  int32_t cpu_tier;  /* mhc_cpu_tier. Of a CPU */
   size_t workspace;  /* bytes to reserve at once; 0: none */
 } mhc_context_options;
 
 typedef struct mhc_context_info {
   size_t struct_size; /* set before the call */
   mhc_device device;
-  int32_t threads;
+  int32_t threads;  /* 0 on a GPU, as is cpu_tier */
   int32_t cpu_tier;
   size_t workspace; /* bytes reserved */
   char name[128];   /* the device in words */
@@ -153,7 +155,7 @@ typedef struct mhc_context_info {
 
 /* Bytes of tensor arguments that the last operation of a context loaded and stored, counted at each load and store.
  * Its own scratch, a few tokens' rows that stay in the second-level cache, is not memory traffic and is bounded by
- * scratch_bytes. Filled by MHC_CPU_TIER_COUNTING. */
+ * scratch_bytes. MHC_CPU_TIER_COUNTING counts. */
 typedef struct mhc_traffic {
   size_t struct_size; /* set before the call */
   uint64_t row_bytes_read; /* of tensors whose last dimension is C and that have a T: the traffic ledger */
@@ -168,12 +170,15 @@ typedef struct mhc_traffic {
 /* options may be NULL. A CUDA device needs libmhc_cuda.so, which is looked for where MHC_CUDA_LIBRARY in the environment
  * points to, else beside this library, else by the system's loader: MHC_LIBRARY_NOT_FOUND lists the places. A CUDA context
  * computes on the stream of each call, and its workspace serves one stream at a time; streams that run at once want a
- * context each. What the CUDA backend does not have yet returns MHC_UNSUPPORTED. */
+ * context each. */
 MHC_API mhc_status mhc_context_create(const mhc_context_options* options, mhc_context** context);
 /* NULL does nothing. No call may be running in the context. */
 MHC_API mhc_status mhc_context_destroy(mhc_context* context);
 MHC_API mhc_status mhc_context_get_info(mhc_context* context, mhc_context_info* info);
-/* Grows the workspace to at least this many bytes; never shrinks it. Operations themselves allocate nothing. */
+/* Grows the workspace to at least this many bytes; never shrinks it. Operations themselves allocate nothing. On a GPU growing
+ * waits for the device, is refused while a stream is captured, and gives the old workspace back: a graph that was captured
+ * before may not be launched any more. So reserve first; and since a graph keeps using the workspace of its context, capture
+ * with a context that lives as long as the graph and runs nothing else at the same time. */
 MHC_API mhc_status mhc_context_reserve(mhc_context* context, size_t bytes);
 MHC_API mhc_status mhc_context_get_traffic(mhc_context* context, mhc_traffic* traffic);
 /* How many devices of a type can be used, 0 if none. */
@@ -284,7 +289,7 @@ typedef enum mhc_accumulate { MHC_ACCUMULATE_NONE = 0, MHC_ACCUMULATE_PARAMETERS
 /* Each is mhc_<operation>(context, args). stream: the CUDA stream to run on; NULL on the CPU. */
 
 /* Workspace that an operation needs, for mhc_context_reserve. args is that operation's block with its shapes; data
- * pointers are not looked at. */
+ * pointers are not looked at. What is wrong with it comes back as from the operation, and under its name. */
 typedef enum mhc_operation {
   MHC_OP_COEFFICIENTS = 0,
   MHC_OP_COEFFICIENTS_BACKWARD = 1,
@@ -323,6 +328,10 @@ typedef struct mhc_coefficients_args {
 } mhc_coefficients_args;
 MHC_API mhc_status mhc_coefficients(mhc_context* context, const mhc_coefficients_args* args);
 
+/* With dz the gradient of scale * mix + bias, which sigmoid, tanh, softmax or Sinkhorn make of those of the coefficients, and
+ * d_mix = scale * dz: d_bias = sum dz and d_scale = sum <dz, mix> of each part, d_projection = sum (d_mix / r) x, sums over
+ * tokens; d_x = (d_mix / r) . projection - x * <d_mix, mix> / (nC r^2), with MHC_RMS_EPS_OUTSIDE (nC r rms) for the last.
+ * Where norm_weight is given, x is x * norm_weight in the product. Traffic: reads nC (2nC to accumulate), writes nC. */
 typedef struct mhc_coefficients_backward_args {
   size_t struct_size;
   void* stream;
@@ -351,7 +360,8 @@ typedef struct mhc_sinkhorn_args {
 } mhc_sinkhorn_args;
 MHC_API mhc_status mhc_sinkhorn(mhc_context* context, const mhc_sinkhorn_args* args);
 
-/* The iterates are recomputed and walked back; none is stored by the forward. */
+/* The iterates are recomputed and walked back; none is stored by the forward. A half-step P = Q / s, s the sums along one
+ * index with eps as its mode says, has dQ = (dP - sum of dP * P along it) / s; where the clamp holds, dQ = dP / eps. */
 typedef struct mhc_sinkhorn_backward_args {
   size_t struct_size;
   void* stream;
@@ -373,7 +383,7 @@ typedef struct mhc_pre_args {
 } mhc_pre_args;
 MHC_API mhc_status mhc_pre(mhc_context* context, const mhc_pre_args* args);
 
-/* d_x[i] = pre_mix[i] * d_h;  d_pre_mix[i] = <x[i], d_h> */
+/* d_x[i] = pre_mix[i] * d_h;  d_pre_mix[i] = <x[i], d_h>. Traffic: reads (n+1)C, writes nC. */
 typedef struct mhc_pre_backward_args {
   size_t struct_size;
   void* stream;
@@ -449,7 +459,10 @@ typedef struct mhc_boundary_args {
 } mhc_boundary_args;
 MHC_API mhc_status mhc_boundary(mhc_context* context, const mhc_boundary_args* args);
 
-/* Backward of the boundary in one pass; x_{l+1} is rebuilt from x and f. Reads (2n+2)C, writes (n+1)C.
+/* Backward of the boundary in one pass; x_{l+1} is rebuilt from x and f. Reads (2n+2)C, writes (n+1)C. With dh the gradient of
+ * h (of y taken back through RMSNorm, where there is one): dg[i] = <x_{l+1}[i], dh> is that of pre_mix, next's own or the
+ * shifted one; D = d_x_next + pre_mix * dh + what mhc_coefficients_backward makes of the gradients of next at x_{l+1}; and
+ * d_x, d_f, d_post_mix, d_res_mix are what mhc_post_backward makes of D (without f: d_x = D).
  * The rounding of x_next and h to their type has derivative 1. */
 typedef struct mhc_boundary_backward_args {
   size_t struct_size;
@@ -466,7 +479,7 @@ typedef struct mhc_boundary_backward_args {
   const mhc_tensor* norm_weight;
   const mhc_tensor* mix;             /* [T, m], saved by the forward; not needed when static */
   const mhc_tensor* inv_rms;         /* [T], saved by the forward; not needed when static */
-  const mhc_tensor* d_h;             /* [T, C], of h (of y where norm_weight is given) */
+  const mhc_tensor* d_h;             /* [T, C], layer type; of h (of y where norm_weight is given) */
   const mhc_tensor* d_x_next;        /* [T, n, C], what reaches x_{l+1} from later layers; optional: zero */
   const mhc_tensor* d_pre_mix_next;  /* [T, n], of next.pre_mix when config.shifted; not given otherwise; optional: zero */
   const mhc_tensor* d_post_mix_next; /* [T, n], of next.post_mix; optional: zero */
@@ -476,12 +489,12 @@ typedef struct mhc_boundary_backward_args {
   mhc_tensor* d_post_mix;            /* [T, n], of layer l; with f */
   mhc_tensor* d_res_mix;             /* [T, n, n], of layer l; with f */
   mhc_tensor* d_shifted_pre_mix;     /* [T, n], optional */
-  mhc_tensor* d_norm_weight;         /* [C], optional */
+  mhc_tensor* d_norm_weight;         /* [C], optional; accumulated with PARAMETERS */
   mhc_parameter_gradients d_parameters;
 } mhc_boundary_backward_args;
 MHC_API mhc_status mhc_boundary_backward(mhc_context* context, const mhc_boundary_backward_args* args);
 
-/* x[i] = embedding for each stream i. */
+/* x[i] = embedding for each stream i. Traffic: reads C, writes nC. */
 typedef struct mhc_expand_args {
   size_t struct_size;
   void* stream;
@@ -490,13 +503,13 @@ typedef struct mhc_expand_args {
 } mhc_expand_args;
 MHC_API mhc_status mhc_expand(mhc_context* context, const mhc_expand_args* args);
 
-/* d_embedding = sum_i d_x[i] */
+/* d_embedding = sum_i d_x[i]. Traffic: reads nC, writes C. */
 typedef struct mhc_expand_backward_args {
   size_t struct_size;
   void* stream;
   int32_t accumulate;    /* INPUTS is d_embedding */
   const mhc_tensor* d_x; /* [T, n, C] */
-  mhc_tensor* d_embedding;
+  mhc_tensor* d_embedding; /* [T, C] */
 } mhc_expand_backward_args;
 MHC_API mhc_status mhc_expand_backward(mhc_context* context, const mhc_expand_backward_args* args);
 
@@ -574,7 +587,8 @@ MHC_API mhc_status mhc_rmsnorm_backward(mhc_context* context, const mhc_rmsnorm_
 
 /* E4M3 with one scale per tile: dst = round_to_nearest_even(src / scale), scale = max(amax of the tile, amax_floor) / 448.
  * 1x128 is for activations, 128x128 for weights; the last tile of a row or column may be smaller. The quotient is rounded
- * once. Infinities and NaNs become NaN (0x7f) and do not count in amax. scale is never below 2^-126. */
+ * once. Infinities and NaNs become NaN (0x7f) and do not count in amax. scale is never below 2^-126.
+ * Traffic of 1x128: reads K, writes K for a row. */
 typedef enum mhc_fp8_tile { MHC_FP8_TILE_1X128 = 0, MHC_FP8_TILE_128X128 = 1 } mhc_fp8_tile;
 
 typedef struct mhc_fp8_quantize_args {
@@ -590,6 +604,7 @@ typedef struct mhc_fp8_quantize_args {
 } mhc_fp8_quantize_args;
 MHC_API mhc_status mhc_fp8_quantize(mhc_context* context, const mhc_fp8_quantize_args* args);
 
+/* dst = src * scale of its tile, rounded to dst's type. Traffic: each element once. */
 typedef struct mhc_fp8_dequantize_args {
   size_t struct_size;
   void* stream;
@@ -628,7 +643,8 @@ typedef struct mhc_doubly_stochastic_distance_args {
 MHC_API mhc_status mhc_doubly_stochastic_distance(mhc_context* context, const mhc_doubly_stochastic_distance_args* args);
 
 /* Birkhoff-von Neumann: matrix = sum_k weight[k] * P(permutation[k]) + remainder, largest weight first, greedily by
- * bottleneck matching; P(p)[i][p[i]] = 1. Unused terms have weight 0 and the identity. */
+ * bottleneck matching; P(p)[i][p[i]] = 1. Unused terms have weight 0 and the identity. Entries below 0 and NaNs are in no
+ * term, and stay in the remainder. */
 typedef struct mhc_birkhoff_args {
   size_t struct_size;
   void* stream;
