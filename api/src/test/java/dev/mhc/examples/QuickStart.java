@@ -16,7 +16,7 @@ public final class QuickStart {
     int tokens = 64;
     int width = 1280;
     HyperConnectionConfig config = Preset.DEEPSEEK_V4.config(4); // 4 streams
-    try (Device device = Device.best(); // this CPU, all its threads, its best vector code
+    try (Device device = Device.best(); // the first GPU, or else this CPU with all its threads
         Parameters parameters = Parameters.initialize(device, config, width, 42);
         HyperConnection first = HyperConnection.create(device, config, parameters);
         HyperConnection second = HyperConnection.create(device, config, parameters);
