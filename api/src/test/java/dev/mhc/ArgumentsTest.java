@@ -2,6 +2,8 @@
 package dev.mhc;
 
 import static dev.mhc.DType.BF16;
+import static dev.mhc.DType.E8M0;
+import static dev.mhc.DType.FP16;
 import static dev.mhc.DType.FP32;
 import static dev.mhc.DType.FP8_E4M3;
 import static dev.mhc.DType.INT32;
@@ -157,6 +159,8 @@ class ArgumentsTest {
         out("scale", FP32, 2, 2).withAnyStrides());
     add("Fp8.dequantize", a -> Fp8.dequantize(a.get("src"), a.get("scale"), Fp8.Tile.ROW, a.get("dst")),
         in("src", FP8_E4M3, T, 200).free("**"), in("scale", FP32, T, 2).withAnyStrides(), out("dst", BF16, T, 200));
+    add("Fp8.dequantize of squares", a -> Fp8.dequantize(a.get("src"), a.get("scale"), Fp8.Tile.SQUARE, a.get("dst")),
+        in("src", FP8_E4M3, 130, 200).free("**"), in("scale", FP32, 2, 2).withAnyStrides(), out("dst", BF16, 130, 200));
     add("Gain.measure",
         a -> Gain.measure(Orientation.IN_OUT, a.get("resMix"), new Gain(a.get("forward"), a.get("backward"),
             a.get("contraction"), a.get("compositeForward"), a.get("compositeBackward"),
@@ -201,6 +205,15 @@ class ArgumentsTest {
         a -> with(CONFIG, a,
             (layer, next) -> layer.boundary(a.get("x"), a.get("f"), next, a.get("xNext"), a.get("hNext"))),
         x, f, out("xNext", BF16, T, N, C), out("hNext", BF16, T, C));
+    add("layer.boundary with norm and FP8",
+        a -> with(CONFIG, a,
+            (layer, next) -> layer.boundary(a.get("x"), a.get("f"), next, a.get("xNext"), new LayerInput(
+                a.get("hNext"), a.get("normWeight"), 1e-6f, a.get("y"), a.get("fp8"), a.get("fp8Scale"), Fp8.Rounding.EXACT))),
+        x, f, out("xNext", BF16, T, N, C), out("hNext", BF16, T, C).optionally(), in("normWeight", FP32, C), y, fp8, fp8Scale);
+    add("layer.boundary of shifted layers",
+        a -> with(SHIFTED, a,
+            (layer, next) -> layer.boundary(a.get("x"), a.get("f"), next, a.get("xNext"), a.get("hNext"))),
+        x, f, out("xNext", BF16, T, N, C), out("hNext", BF16, T, C));
     add("layer.post", a -> with(CONFIG, a, (layer, next) -> layer.post(a.get("x"), a.get("f"), a.get("xNext"))), x, f,
         out("xNext", BF16, T, N, C));
     add("layer.coefficients", a -> with(CONFIG, a, (layer, next) -> layer.coefficients(a.get("x"))), x.free("*  "));
@@ -228,6 +241,15 @@ class ArgumentsTest {
             (layer, next) -> layer.preBackward(a.get("x"), a.get("preMix"), LayerInputGradient.of(a.get("dInput")),
                 a.get("dXLater"), a.get("dX"), gradients(a), Accumulate.ALL)),
         x, preMix.optionally(), renamed("dH", in("dInput", BF16, T, C)), in("dXLater", BF16, T, N, C).optionally(), dX);
+    add("layer.coefficientsBackward with normWeight",
+        a -> with(CONFIG, a, true,
+            (layer, next) -> layer.coefficientsBackward(a.get("x"), a.get("dX"), gradients(a), Accumulate.NONE)),
+        x, dX.optionally(), gradients[0], gradients[1], gradients[2], gradients[3]);
+    add("layer.boundaryBackward of shifted layers",
+        a -> with(SHIFTED, a,
+            (layer, next) -> layer.boundaryBackward(a.get("x"), a.get("f"), next, a.get("dHNext"), a.get("dXNext"),
+                a.get("dX"), a.get("dF"), gradients(a))),
+        x, f, in("dHNext", BF16, T, C), in("dXNext", BF16, T, N, C).optionally(), dX, out("dF", BF16, T, C));
     add("layer.coefficientsBackward",
         a -> with(CONFIG, a,
             (layer, next) -> layer.coefficientsBackward(a.get("x"), a.get("dX"), gradients(a), Accumulate.NONE)),
@@ -238,6 +260,11 @@ class ArgumentsTest {
                 new Tensor[] {a.get("f"), null}, new Tensor[] {null, a.get("residuals")},
                 new Tensor[] {a.get("h"), null}, null)),
         x.free("* *"), f, out("residuals", BF16, T, N, C).optionally(), h.optionally());
+    add("recompute of shifted layers, with what leaves them",
+        a -> with(SHIFTED, a,
+            (layer, next) -> Recompute.of(List.of(layer, next)).run(a.get("x"), a.get("preMix"),
+                new Tensor[] {a.get("f"), a.get("f")}, null, null, a.get("xNext"))),
+        x.free("* *"), preMix.optionally(), f, out("xNext", BF16, T, N, C).optionally());
   }
 
   /** Messages of a shared implementation name the argument as most methods do. */
@@ -263,7 +290,13 @@ class ArgumentsTest {
 
   /** Two layers of which a forward is done, with gradients of coefficients. */
   private void with(HyperConnectionConfig config, Arguments a, Use use) {
-    try (Parameters parameters = Parameters.initialize(device, config, C, 1);
+    with(config, a, false, use);
+  }
+
+  private void with(HyperConnectionConfig config, Arguments a, boolean hasNormWeight, Use use) {
+    try (Parameters made = Parameters.initialize(device, config, C, 1);
+        Parameters parameters = new Parameters(made.projection(), made.scale(), made.bias(),
+            hasNormWeight ? device.tensor(FP32, N * C).fill(1) : null);
         HyperConnection layer = HyperConnection.create(device, config, parameters);
         HyperConnection next = HyperConnection.create(device, config, parameters);
         Tensor x = device.tensor(BF16, T, N, C).fill(0.5)) {
@@ -337,7 +370,8 @@ class ArgumentsTest {
   private void refuse(Case each, Argument argument) throws Exception {
     String name = names.getOrDefault(argument.name, argument.name);
     if (!argument.optional) {
-      String nullName = argument.name.equals("dHNext") ? "dInput" : argument.name; // refused by the record it is in
+      boolean inRecord = each.operation.equals("layer.boundaryBackward") && argument.name.equals("dHNext");
+      String nullName = inRecord ? "dInput" : argument.name; // refused by the record
       expect(each, argument, null, IllegalArgumentException.class, nullName, "null", "expected");
     }
     long[] shape = argument.shape;
@@ -428,6 +462,27 @@ class ArgumentsTest {
     refuses(() -> Operations.coefficients(CONFIG, Parameters.none(), x, null), "out is null", "expected");
     refuses(() -> Head.weighted(null, null, x, x, null, null), "config is null", "expected");
     refuses(() -> Head.weighted(CONFIG, null, x, x, null, null), "weights is null", "expected");
+    refuses(() -> Fp8.quantize(x, device.tensor(FP8_E4M3, T, C), device.tensor(E8M0, T, 1), Fp8.Tile.ROW, Fp8.Rounding.EXACT),
+        "scale", "E8M0", "expected");
+    refuses(() -> Fp8.quantize(x, x, x, Fp8.Tile.ROW, Fp8.Rounding.EXACT, Float.NaN), "amaxFloor is NaN", "expected");
+    refuses(() -> Fp8.scales(null, Fp8.Tile.ROW, 1, 1), "device is null", "expected");
+    refuses(() -> Fp8.scales(device, null, 1, 1), "tile is null", "expected");
+    refuses(() -> Fp8.scales(device, Fp8.Tile.ROW, -1, 1), "rows is -1", "expected");
+    refuses(() -> Fp8.scales(device, Fp8.Tile.ROW, 1, -1), "columns is -1", "expected");
+    refuses(() -> Gain.allocate(null, 1, 1), "device is null", "expected");
+    refuses(() -> Birkhoff.allocate(null, 1, 4), "device is null", "expected");
+    refuses(() -> Coefficients.allocate(null, CONFIG, 1), "device is null", "expected");
+    refuses(() -> Coefficients.allocate(device, null, 1), "config is null", "expected");
+    refuses(() -> Coefficients.allocate(device, CONFIG, -1), "tokens is -1", "expected");
+    refuses(() -> Parameters.initialize(null, CONFIG, C, 1), "device is null", "expected");
+    refuses(() -> Parameters.initialize(device, null, C, 1), "config is null", "expected");
+    refuses(() -> RmsNorm.backward(x, null, -1, x, x, null, Accumulate.NONE), "eps is -1.0", "at least 0");
+    refuses(() -> Operations.postBackward(null, x, x, x, x, x, null, null, null, null, Accumulate.NONE), "orientation is null",
+        "expected");
+    refuses(() -> Head.weightedBackward(null, null, x, x, x, x, x, null, Accumulate.NONE), "config is null", "expected");
+    refuses(() -> Head.weightedBackward(CONFIG, null, x, x, x, x, x, null, Accumulate.NONE), "weights is null", "expected");
+    refuses(() -> Head.weightedBackward(CONFIG, new Head.Weights(x, x, x), x, x, x, x, x, null, Accumulate.NONE),
+        "gradients is null", "expected");
     refuses(() -> Device.cpu(null), "options is null", "expected");
     refuses(() -> new CpuOptions(-1, CpuTier.AUTO), "threads is -1", "0 to 1024");
     refuses(() -> new CpuOptions(1025, CpuTier.AUTO), "threads is 1025", "0 to 1024");
@@ -440,6 +495,59 @@ class ArgumentsTest {
     refuses(() -> RecomputePlan.ofEvenStages(4, 4, 5), "stages is 5", "1 to 4");
     refuses(() -> RecomputePlan.ofStages(4), "stageLayers.length is 0", "expected");
     refuses(() -> RecomputePlan.ofStages(4, 3, 0), "stageLayers is 0", "expected");
+    refuses(() -> RecomputePlan.ofStages(4, (int[]) null), "stageLayers is null", "expected");
+    refuses(() -> RecomputePlan.of(4, 0), "streams is 0", "1 to 16");
+    refuses(() -> RecomputePlan.ofEvenStages(4, 4, 0), "stages is 0", "1 to 4");
+    refuses(() -> RecomputePlan.of(4, 4).blockEnd(-1, 4), "block is -1", "expected");
+    refuses(() -> RecomputePlan.of(4, 4).blockEnd(4, 4), "block is 4", "expected");
+  }
+
+  /** Streams and layer tensors of types that do not go together. */
+  @Test
+  void typesThatDoNotMix() {
+    Tensor x = device.tensor(BF16, T, N, C);
+    Tensor wide = device.tensor(FP32, T, N, C);
+    Tensor preMix = device.tensor(FP32, T, N);
+    Tensor resMix = device.tensor(FP32, T, N, N);
+    for (DType type : new DType[] {FP32, FP16}) {
+      Tensor h = device.tensor(type, T, C).fill(UNTOUCHED);
+      refuses(() -> Operations.pre(x, preMix, h), "h is [3, 8] " + type, "expected");
+      refuses(() -> Operations.post(Orientation.OUT_IN, x, h, preMix, resMix, x), "f is [3, 8] " + type, "expected");
+      refuses(() -> Operations.preBackward(x, preMix, h, x, null, Accumulate.NONE), "dH is [3, 8] " + type, "expected");
+      refuses(() -> Head.mean(x, h), "y is [3, 8] " + type, "expected");
+      refuses(() -> Expand.forward(h, x), "x is [3, 4, 8] BF16", "expected");
+      assertThat(h.toDoubles()).containsOnly(UNTOUCHED);
+    }
+    Tensor f = device.tensor(BF16, T, C);
+    Tensor dF = device.tensor(FP16, T, C);
+    refuses(() -> Operations.postBackward(Orientation.OUT_IN, wide, f, preMix, resMix, wide, null, dF, null, null, Accumulate.NONE),
+        "dF is [3, 8] FP16", "expected");
+    refuses(() -> Operations.post(Orientation.OUT_IN, wide, f, preMix, resMix, x), "xNext is [3, 4, 8] BF16", "expected");
+  }
+
+  @Test
+  void accumulateIsGiven() {
+    Tensor x = device.tensor(BF16, T, N, C);
+    Tensor h = device.tensor(BF16, T, C);
+    Tensor preMix = device.tensor(FP32, T, N);
+    Tensor resMix = device.tensor(FP32, T, N, N);
+    Parameters parameters = Parameters.initialize(device, CONFIG, C, 1);
+    HyperConnection layer = HyperConnection.create(device, CONFIG, parameters);
+    HyperConnection next = HyperConnection.create(device, CONFIG, parameters);
+    layer.coefficients(x);
+    next.coefficients(x);
+    var dInput = LayerInputGradient.of(h);
+    for (org.assertj.core.api.ThrowableAssert.ThrowingCallable call : List.<org.assertj.core.api.ThrowableAssert.ThrowingCallable>of(
+        () -> Operations.preBackward(x, preMix, h, x, null, null),
+        () -> Operations.postBackward(Orientation.OUT_IN, x, h, preMix, resMix, x, x, null, null, null, null),
+        () -> Expand.backward(x, h, null), () -> Head.meanBackward(h, x, null), () -> Head.sumBackward(h, x, null),
+        () -> Head.weightedBackward(CONFIG, new Head.Weights(device.tensor(FP32, N, N * C), device.tensor(FP32, 1),
+            device.tensor(FP32, N)), x, preMix, device.tensor(FP32, T), h, x, new Head.Weights(null, null, null), null),
+        () -> layer.preBackward(x, dInput, null, x, null, null),
+        () -> layer.boundaryBackward(x, h, next, dInput, null, x, h, null, null),
+        () -> layer.postBackward(x, h, x, x, null, null), () -> layer.coefficientsBackward(x, x, null, null))) {
+      refuses(call, "accumulate is null", "expected");
+    }
   }
 
   @Test
@@ -469,6 +577,17 @@ class ArgumentsTest {
     refuses(() -> Recompute.of(List.of(layer, turned)), "layers[1] has", "expected the config of layers[0]");
     Recompute block = Recompute.of(List.of(layer));
     refuses(() -> block.run(x, null, new Tensor[2], null, null, null), "f has 2 tensors", "expected 1");
+    refuses(() -> block.run(x, null, null, null, null, null), "f is null", "expected");
+    refuses(() -> block.run(x, null, new Tensor[1], new Tensor[2], null, null), "residuals has 2 tensors", "expected 1");
+    refuses(() -> block.run(x, null, new Tensor[1], null, new Tensor[2], null), "h has 2 tensors", "expected 1");
+    refuses(() -> block.run(x, null, new Tensor[1], null, null, x), "f is null", "expected");
+    refuses(() -> Recompute.of(null), "layers is null", "expected");
+    refuses(() -> Recompute.of(Arrays.asList(layer, null)), "layers[1] is null", "expected");
+    refuses(() -> layer.preBackward(x, device.tensor(FP32, T, N), LayerInputGradient.of(f), null, x, null, Accumulate.NONE),
+        "preMix is given", "not shifted");
+    refuses(() -> new LayerInputGradient(f, f, Float.NaN, null), "normEps is NaN", "expected");
+    refuses(() -> layer.pre(x, new LayerInput(null, null, 0, null, device.tensor(FP8_E4M3, T, C), device.tensor(E8M0, T, 1),
+        Fp8.Rounding.EXACT)), "h_scale.dtype is float8_e8m0fnu", "expected float32");
     refuses(() -> block.run(x, null, new Tensor[1], new Tensor[] {x}, null, null), "residuals[0] is", "expected null");
     refuses(() -> block.run(x, x, new Tensor[1], null, null, null), "preMix is given", "not shifted");
     refuses(() -> new LayerInput(null, null, 0, null, null, null, Fp8.Rounding.EXACT), "h, y and fp8 are null",
@@ -489,6 +608,28 @@ class ArgumentsTest {
     Tensor preMix = device.tensor(FP32, T, N).fill(1);
     refuses(() -> Operations.pre(x, preMix, Tensor.wrap(device, FP32, x.segment(), new long[] {T, C},
         new long[] {N * C, 1})), "overlap");
+    assertThat(x.toDoubles()).containsOnly(1);
+    Tensor h = Tensor.wrap(device, FP32, x.segment(), new long[] {T, C});
+    Tensor f = device.tensor(FP32, T, C);
+    Tensor resMix = device.tensor(FP32, T, N, N);
+    refuses(() -> Operations.post(Orientation.OUT_IN, x, h, preMix, resMix, x), "overlap");
+    refuses(() -> Operations.preBackward(x, preMix, f, x, preMix, Accumulate.NONE), "overlap");
+    refuses(() -> Expand.forward(h, x), "overlap");
+    refuses(() -> Expand.backward(x, h, Accumulate.NONE), "overlap");
+    refuses(() -> Head.mean(x, h), "overlap");
+    refuses(() -> Head.meanBackward(h, x, Accumulate.NONE), "overlap");
+    refuses(() -> RmsNorm.backward(f, device.tensor(FP32, C), 0, f, h, Tensor.wrap(device, FP32, x.segment(), new long[] {C}), Accumulate.NONE),
+        "overlap");
+    refuses(() -> Sinkhorn.forward(CONFIG, resMix, resMix), "overlap");
+    refuses(() -> Gain.measure(Orientation.OUT_IN, resMix.reshape(1, T, N, N), new Gain(f.part(0, FP32, 1, T),
+        f.part(0, FP32, 1, T), null, null, null, null)), "overlap");
+    try (Parameters parameters = Parameters.initialize(device, CONFIG, C, 1);
+        HyperConnection layer = HyperConnection.create(device, CONFIG, parameters);
+        HyperConnection next = HyperConnection.create(device, CONFIG, parameters)) {
+      layer.coefficients(x);
+      refuses(() -> layer.boundary(x, f, next, x, f), "overlap");
+      refuses(() -> layer.pre(x, h), "overlap");
+    }
     assertThat(x.toDoubles()).containsOnly(1);
   }
 
