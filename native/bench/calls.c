@@ -31,6 +31,20 @@ EXPORTED int64_t mhc_repeat_no_arguments(int32_t (*call)(void), int64_t count) {
   return result;
 }
 
+typedef void (*sgemm)(int order, int transpose_a, int transpose_b, int m, int n, int k, float alpha, const float* a,
+                      int lda, const float* b, int ldb, float beta, float* d, int ldd);
+
+/* Nanoseconds of products d = a b by a function like cblas_sgemm, of row-major matrices without gaps. */
+EXPORTED int64_t mhc_repeat_sgemm(sgemm call, int32_t m, int32_t n, int32_t k, const float* a, const float* b, float* d,
+                                  int64_t count) {
+  enum { kRowMajor = 101, kNoTranspose = 111 }; /* as in cblas.h */
+  int64_t start = nanoseconds();
+  for (int64_t i = 0; i < count; ++i) {
+    call(kRowMajor, kNoTranspose, kNoTranspose, m, n, k, 1, a, k, b, n, 0, d, n);
+  }
+  return nanoseconds() - start;
+}
+
 /* dev.mhc.bench.calls.Jni. Of jni.h they need only what jint and jlong are. */
 EXPORTED int32_t Java_dev_mhc_bench_calls_Jni_noArguments(void* environment, void* class, int64_t function) {
   (void)environment, (void)class;

@@ -84,8 +84,8 @@ final class CpuMuon extends Muon {
     }
     double norm = Math.sqrt(squares) + config.eps();
     move(wide, x, (float) (1 / norm), tall, columns);
-    for (MuonConfig.Step step : config.steps()) {
-      take(step);
+    for (int i = 0; i < config.steps().size(); i++) { // an iterator would be an object
+      take(config.steps().get(i));
     }
     move(x, wide, 1, tall, rows);
   }

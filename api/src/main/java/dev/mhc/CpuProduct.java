@@ -17,6 +17,10 @@ final class CpuProduct {
   private final int m;
   private final int n;
   private final int k;
+  private final Matrix left = new Matrix();
+  private final Matrix right = new Matrix();
+  private final Matrix result = new Matrix();
+  private final Matrix sum = new Matrix(); // the result, or what becomes it
   private final @Nullable Storage[] rooms = new Storage[4]; // copies of A, B, D and the bias
   private boolean closed;
 
@@ -57,44 +61,54 @@ final class CpuProduct {
       FloatRows.widen(bias.dtype(), bias.segment(), 0, shift, 0, n);
     }
     long products = config.batch() == 0 ? 1 : config.batch();
-    for (long i = 0; i < products; i++) {
-      product(i, a, b, shift, d);
+    try {
+      for (long i = 0; i < products; i++) {
+        product(i, a, b, shift, d);
+      }
+    } finally {
+      left.clear();
+      right.clear();
+      result.clear();
+      sum.clear();
     }
   }
 
   private void product(long index, Tensor a, Tensor b, @Nullable MemorySegment bias, Tensor d) {
-    Matrix left = operand(a, index, 0);
-    Matrix right = operand(b, index, 1);
-    Matrix place = Matrix.of(d, index);
-    boolean direct = d.dtype() == DType.FP32 && place.fits();
-    if (!direct && config.beta() != 0) {
-      place.widen(room(2, m, n));
+    take(left, a, index, 0);
+    take(right, b, index, 1);
+    result.set(d, index);
+    sum.set(d, index);
+    boolean direct = result.fits();
+    if (!direct) {
+      MemorySegment room = room(2, m, n);
+      if (config.beta() != 0) {
+        result.widen(room);
+      }
+      sum.setCompact(room);
     }
-    Matrix sum = direct ? place : Matrix.compact(room(2, m, n), m, n);
-    OpenBlas.sgemm(device.threads(), config.transposeA(), config.transposeB(), m, n, k, config.alpha(), left.data,
-        left.leading(), right.data, right.leading(), config.beta(), sum.data, sum.leading());
+    OpenBlas.sgemm(device.threads(), config.transposeA(), config.transposeB(), m, n, k, config.alpha(), left.start(),
+        left.leading(), right.start(), right.leading(), config.beta(), sum.start(), sum.leading());
     if (bias != null || config.activation() != Activation.NONE) {
-      finish(sum, bias);
+      finish(bias);
     }
     if (!direct) {
-      place.narrow(sum.data);
+      result.narrow(sum.data);
     }
   }
 
-  /** A matrix that OpenBLAS can read: the tensor's memory, or a copy in float32. */
-  private Matrix operand(Tensor tensor, long index, int which) {
-    Matrix matrix = Matrix.of(tensor, index);
-    if (tensor.dtype() == DType.FP32 && matrix.fits()) {
-      return matrix;
+  /** Has a matrix be what OpenBLAS can read: the tensor's memory, or a copy in float32. */
+  private void take(Matrix matrix, Tensor tensor, long index, int which) {
+    matrix.set(tensor, index);
+    if (!matrix.fits()) {
+      MemorySegment room = room(which, matrix.rows, matrix.columns);
+      matrix.widen(room);
+      matrix.setCompact(room);
     }
-    MemorySegment room = room(which, matrix.rows, matrix.columns);
-    matrix.widen(room);
-    return Matrix.compact(room, matrix.rows, matrix.columns);
   }
 
-  private void finish(Matrix sum, @Nullable MemorySegment bias) {
+  private void finish(@Nullable MemorySegment bias) {
     for (long row = 0; row < sum.rows; row++) {
-      long start = 4 * row * sum.stride;
+      long start = sum.offset + 4 * row * sum.stride;
       for (long column = 0; column < sum.columns; column++) {
         float value = sum.data.get(FLOAT, start + 4 * column);
         float shifted = bias == null ? value : value + bias.get(FLOAT, 4 * column);
@@ -116,24 +130,46 @@ final class CpuProduct {
     closed = true;
   }
 
-  /** One matrix of a tensor: rows a stride apart, in elements. */
-  private record Matrix(MemorySegment data, DType type, long rows, long columns, long stride) {
-    static Matrix of(Tensor tensor, long index) {
+  /** One matrix of a tensor, in each call another: rows a stride apart, in elements. Kept, so that a call allocates nothing. */
+  private static final class Matrix {
+    MemorySegment data = MemorySegment.NULL;
+    long offset; // bytes
+    long rows;
+    long columns;
+    long stride;
+    private DType type = DType.FP32;
+
+    void set(Tensor tensor, long index) {
       int rank = tensor.rank();
-      MemorySegment data = tensor.segment();
-      if (rank == 3) {
-        data = data.asSlice(tensor.elements() == 0 ? 0 : index * tensor.strides[0] * tensor.dtype().bytes());
-      }
-      return new Matrix(data, tensor.dtype(), tensor.shape[rank - 2], tensor.shape[rank - 1], tensor.strides[rank - 2]);
+      data = tensor.segment();
+      type = tensor.dtype();
+      offset = rank == 3 && tensor.elements() != 0 ? index * tensor.strides[0] * type.bytes() : 0;
+      rows = tensor.shape[rank - 2];
+      columns = tensor.shape[rank - 1];
+      stride = tensor.strides[rank - 2];
     }
 
-    static Matrix compact(MemorySegment data, long rows, long columns) {
-      return new Matrix(data, DType.FP32, rows, columns, columns);
+    /** As many rows and columns in float32, without gaps. */
+    void setCompact(MemorySegment room) {
+      data = room;
+      type = DType.FP32;
+      offset = 0;
+      stride = columns;
+    }
+
+    /** Holds on to nobody's memory. */
+    void clear() {
+      data = MemorySegment.NULL;
     }
 
     /** Whether OpenBLAS can take it as it is. */
     boolean fits() {
-      return stride >= columns && stride <= Integer.MAX_VALUE;
+      return type == DType.FP32 && stride >= columns && stride <= Integer.MAX_VALUE;
+    }
+
+    /** What OpenBLAS is given. A slice, which is an object, for the further products of a batch alone. */
+    MemorySegment start() {
+      return offset == 0 ? data : data.asSlice(offset);
     }
 
     int leading() {
@@ -142,13 +178,13 @@ final class CpuProduct {
 
     void widen(MemorySegment to) {
       for (long row = 0; row < rows; row++) {
-        FloatRows.widen(type, data, row * stride * type.bytes(), to, row * columns, columns);
+        FloatRows.widen(type, data, offset + row * stride * type.bytes(), to, row * columns, columns);
       }
     }
 
     void narrow(MemorySegment from) {
       for (long row = 0; row < rows; row++) {
-        FloatRows.narrow(type, from, row * columns, data, row * stride * type.bytes(), columns);
+        FloatRows.narrow(type, from, row * columns, data, offset + row * stride * type.bytes(), columns);
       }
     }
   }

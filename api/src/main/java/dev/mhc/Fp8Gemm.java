@@ -16,10 +16,31 @@ import org.jspecify.annotations.Nullable;
  */
 public abstract sealed class Fp8Gemm extends Prepared permits CpuFp8Gemm, CudaFp8Gemm {
   final Fp8GemmConfig config;
+  private final Operand.Shape aShape;
+  private final Operand.Shape aScaleShape;
+  private final Operand.Shape bShape;
+  private final Operand.Shape bScaleShape;
+  private final Operand.Shape dShape;
+  private final Operand.Shape biasShape;
 
   Fp8Gemm(Device device, Fp8GemmConfig config) {
     super(device);
     this.config = config;
+    aShape = new Operand.Shape("[m, k]", config.m(), config.k());
+    aScaleShape = scaleShape(config.aScaling(), config.m(), config.k());
+    bShape = new Operand.Shape("[n, k]", config.n(), config.k());
+    bScaleShape = scaleShape(config.bScaling(), config.n(), config.k());
+    dShape = new Operand.Shape("[m, n]", config.m(), config.n());
+    biasShape = new Operand.Shape("[n]", config.n());
+  }
+
+  private static Operand.Shape scaleShape(Fp8GemmConfig.Scaling scaling, long rows, long columns) {
+    String words = switch (scaling) {
+      case TENSOR -> "[1]";
+      case ROW_TILE -> "[rows, ceil(k / 128)]";
+      case SQUARE_TILE -> "[ceil(rows / 128), ceil(k / 128)]";
+    };
+    return new Operand.Shape(words, scaling.scaleShape(rows, columns));
   }
 
   /**
@@ -81,17 +102,14 @@ public abstract sealed class Fp8Gemm extends Prepared permits CpuFp8Gemm, CudaFp
   }
 
   private void check(Tensor a, Tensor aScale, Tensor b, Tensor bScale, @Nullable Tensor bias, Tensor d) {
-    long m = config.m();
-    long n = config.n();
-    long k = config.k();
     int result = Types.of(config.dType());
-    Operand.accept("a", a, device, Types.FP8_E4M3, "[m, k]", new long[] {m, k});
-    checkScale("aScale", aScale, config.aScaling(), m);
-    Operand.accept("b", b, device, Types.FP8_E4M3, "[n, k]", new long[] {n, k});
-    checkScale("bScale", bScale, config.bScaling(), n);
-    Operand.accept("d", d, device, result | Types.OUT, "[m, n]", new long[] {m, n});
+    Operand.accept("a", a, device, Types.FP8_E4M3, aShape);
+    Operand.accept("aScale", aScale, device, Types.FP32 | Types.ANY_STRIDES, aScaleShape);
+    Operand.accept("b", b, device, Types.FP8_E4M3, bShape);
+    Operand.accept("bScale", bScale, device, Types.FP32 | Types.ANY_STRIDES, bScaleShape);
+    Operand.accept("d", d, device, result | Types.OUT, dShape);
     if (config.bias()) {
-      Operand.accept("bias", bias, device, result, "[n]", new long[] {n});
+      Operand.accept("bias", bias, device, result, biasShape);
       Operand.separate("d", d, "bias", bias);
     } else if (bias != null) {
       throw new IllegalArgumentException("bias is " + bias + "; expected null, for a product without bias");
@@ -100,15 +118,6 @@ public abstract sealed class Fp8Gemm extends Prepared permits CpuFp8Gemm, CudaFp
     Operand.separate("d", d, "aScale", aScale);
     Operand.separate("d", d, "b", b);
     Operand.separate("d", d, "bScale", bScale);
-  }
-
-  private void checkScale(String name, Tensor scale, Fp8GemmConfig.Scaling scaling, long rows) {
-    String shape = switch (scaling) {
-      case TENSOR -> "[1]";
-      case ROW_TILE -> "[rows, ceil(k / 128)]";
-      case SQUARE_TILE -> "[ceil(rows / 128), ceil(k / 128)]";
-    };
-    Operand.accept(name, scale, device, Types.FP32 | Types.ANY_STRIDES, shape, scaling.scaleShape(rows, config.k()));
   }
 
   /** Computes with operands that are right. Called with the device's lock held. */

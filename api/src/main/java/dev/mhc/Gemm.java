@@ -16,16 +16,19 @@ import org.jspecify.annotations.Nullable;
  */
 public abstract sealed class Gemm extends Prepared permits CpuGemm, CudaGemm {
   final GemmConfig config;
-  private final long[] aShape;
-  private final long[] bShape;
-  private final long[] dShape;
+  private final Operand.Shape aShape;
+  private final Operand.Shape bShape;
+  private final Operand.Shape dShape;
+  private final Operand.Shape biasShape;
 
   Gemm(Device device, GemmConfig config) {
     super(device);
     this.config = config;
-    aShape = config.aShape();
-    bShape = config.bShape();
-    dShape = config.dShape();
+    String batch = config.batch() == 0 ? "[" : "[batch, ";
+    aShape = new Operand.Shape(batch + (config.transposeA() ? "k, m]" : "m, k]"), config.aShape());
+    bShape = new Operand.Shape(batch + (config.transposeB() ? "n, k]" : "k, n]"), config.bShape());
+    dShape = new Operand.Shape(batch + "m, n]", config.dShape());
+    biasShape = new Operand.Shape("[n]", config.n());
   }
 
   /**
@@ -83,13 +86,12 @@ public abstract sealed class Gemm extends Prepared permits CpuGemm, CudaGemm {
   }
 
   private void check(Tensor a, Tensor b, @Nullable Tensor bias, Tensor d) {
-    String batch = config.batch() == 0 ? "[" : "[batch, ";
     int result = Types.of(config.dType());
-    Operand.accept("a", a, device, Types.of(config.aType()), batch + (config.transposeA() ? "k, m]" : "m, k]"), aShape);
-    Operand.accept("b", b, device, Types.of(config.bType()), batch + (config.transposeB() ? "n, k]" : "k, n]"), bShape);
-    Operand.accept("d", d, device, result | Types.OUT, batch + "m, n]", dShape);
+    Operand.accept("a", a, device, Types.of(config.aType()), aShape);
+    Operand.accept("b", b, device, Types.of(config.bType()), bShape);
+    Operand.accept("d", d, device, result | Types.OUT, dShape);
     if (config.bias()) {
-      Operand.accept("bias", bias, device, result, "[n]", new long[] {config.n()});
+      Operand.accept("bias", bias, device, result, biasShape);
       Operand.separate("d", d, "bias", bias);
     } else if (bias != null) {
       throw new IllegalArgumentException("bias is " + bias + "; expected null, for a product without bias");

@@ -7,6 +7,9 @@ import org.jspecify.annotations.Nullable;
 final class Operand {
   private Operand() {}
 
+  /** The shape that an operand of a prepared operation has to have, in words and in numbers: -1 for any extent. */
+  record Shape(String words, long... extents) {}
+
   /**
    * Everything but the shape; false if there is no tensor, and need not be. Call with the device's lock held.
    *
@@ -46,6 +49,11 @@ final class Operand {
       throw wrongShape(name, tensor, shape, expected);
     }
     return true;
+  }
+
+  /** As above, with a shape that was prepared. */
+  static boolean accept(String name, @Nullable Tensor tensor, Device device, int types, Shape shape) {
+    return accept(name, tensor, device, types, shape.words, shape.extents);
   }
 
   /** What is written must not share memory with what is read. */

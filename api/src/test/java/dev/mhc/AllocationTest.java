@@ -72,6 +72,35 @@ class AllocationTest {
     });
   }
 
+  @Test
+  void products() {
+    Gemm fp32 = Gemm.create(device, GemmConfig.of(DType.FP32, T, C, C));
+    Gemm bf16 = Gemm.create(device, GemmConfig.of(DType.BF16, T, C, C).withTransposed(false, true)
+        .withEpilogue(true, Activation.GELU));
+    Fp8Gemm tiled = Fp8Gemm.create(device, Fp8GemmConfig.tiled(T, C, C, DType.BF16));
+    Fp8Gemm scaled = Fp8Gemm.create(device, Fp8GemmConfig.scaled(T, C, C, DType.FP32));
+    Muon muon = Muon.create(device, MuonConfig.Preset.KELLER_JORDAN.config(), T, C);
+    Tensor a = device.tensor(DType.FP32, T, C).fill(1);
+    Tensor b = device.tensor(DType.FP32, C, C).fill(1);
+    Tensor d = device.tensor(DType.FP32, T, C);
+    Tensor halfA = device.tensor(DType.BF16, T, C).fill(1);
+    Tensor halfB = device.tensor(DType.BF16, C, C).fill(1);
+    Tensor halfD = device.tensor(DType.BF16, T, C);
+    Tensor bias = device.tensor(DType.BF16, C);
+    Tensor bytesA = device.tensor(DType.FP8_E4M3, T, C);
+    Tensor bytesB = device.tensor(DType.FP8_E4M3, C, C);
+    Tensor one = device.tensor(DType.FP32, 1).fill(1);
+    Tensor rowScales = device.tensor(DType.FP32, T, 1).fill(1);
+    Tensor blockScales = device.tensor(DType.FP32, 1, 1).fill(1);
+    assertNothingAllocated("products", () -> {
+      fp32.run(a, b, d);
+      bf16.run(halfA, halfB, bias, halfD);
+      tiled.run(bytesA, rowScales, bytesB, blockScales, halfD);
+      scaled.run(bytesA, one, bytesB, one, d);
+      muon.step(halfA, halfD, a, 0.5f);
+    });
+  }
+
   private static void assertNothingAllocated(String what, Runnable calls) {
     var threads = (com.sun.management.ThreadMXBean) ManagementFactory.getThreadMXBean();
     long perRound = Long.MAX_VALUE;

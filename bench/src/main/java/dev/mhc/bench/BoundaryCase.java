@@ -25,8 +25,10 @@ public final class BoundaryCase implements AutoCloseable {
   /**
    * The rows that one call works on: those of a boundary, and two views. dX also holds what operations that are not fused
    * leave for each other.
+   *
+   * @param index of it among the sets, from 0
    */
-  public record Set(Tensor x, Tensor f, Tensor xNext, Tensor h, Tensor dH, Tensor dXNext, Tensor dX, Tensor dF,
+  public record Set(int index, Tensor x, Tensor f, Tensor xNext, Tensor h, Tensor dH, Tensor dXNext, Tensor dX, Tensor dF,
       Tensor xNextRows, Tensor dXOneStream) {}
 
   private final Device device;
@@ -87,7 +89,7 @@ public final class BoundaryCase implements AutoCloseable {
     int n = config.streams();
     Tensor xNext = device.tensor(type, tokens, n, width);
     Tensor dX = device.tensor(type, tokens, n, width);
-    return new Set(Rows.random(device.tensor(type, tokens, n, width), random, 1),
+    return new Set(sets.size(), Rows.random(device.tensor(type, tokens, n, width), random, 1),
         Rows.random(device.tensor(type, tokens, width), random, 1), xNext, device.tensor(type, tokens, width),
         Rows.random(device.tensor(type, tokens, width), random, 1),
         Rows.random(device.tensor(type, tokens, n, width), random, 1), dX, device.tensor(type, tokens, width),
@@ -103,6 +105,11 @@ public final class BoundaryCase implements AutoCloseable {
   /** The first set of rows, whose coefficients the first layer holds. */
   public Set first() {
     return sets.get(0);
+  }
+
+  /** How many sets of rows there are. */
+  public int sets() {
+    return sets.size();
   }
 
   /** The layer before the boundary. */

@@ -6,6 +6,8 @@ import static dev.mhc.bench.Check.token;
 import dev.mhc.Coefficients;
 import dev.mhc.DType;
 import java.util.Arrays;
+import java.util.function.Consumer;
+import java.util.function.UnaryOperator;
 
 /** Compares what a {@link BoundaryCase} in the paper's conventions computes with {@link Reference}. */
 public final class BoundaryCheck {
@@ -43,12 +45,22 @@ public final class BoundaryCheck {
 
   /** The backward, along a random direction of each token's x and f. */
   public static void backward(BoundaryCase boundary) {
+    backward(boundary, boundary::boundaryBackward, UnaryOperator.identity());
+  }
+
+  /**
+   * The same where the layer behind the boundary does not take h as it is.
+   *
+   * @param work the backward, of a set whose dH is the gradient of that input
+   * @param input of the layer, from h
+   */
+  public static void backward(BoundaryCase boundary, Consumer<BoundaryCase.Set> work, UnaryOperator<double[]> input) {
     BoundaryCase.Set on = boundary.first();
     boundary.boundary(on);
     boundary.receiveCoefficientGradients();
     Check.poison(on.dX());
     Check.poison(on.dF());
-    boundary.boundaryBackward(on);
+    work.accept(on);
     Check.written("dX", on.dX());
     Check.written("dF", on.dF());
     Coefficients current = boundary.current().coefficients();
@@ -62,7 +74,7 @@ public final class BoundaryCheck {
         double[] xNext = Reference.post(Arrays.copyOf(at, x.length), Arrays.copyOfRange(at, x.length, at.length), post,
             res);
         Reference.Mixes mixes = reference.coefficients(xNext);
-        return Check.join(xNext, Reference.pre(xNext, mixes.pre()), mixes.post(), mixes.res());
+        return Check.join(xNext, input.apply(Reference.pre(xNext, mixes.pre())), mixes.post(), mixes.res());
       }, Check.join(x, token(on.f(), token)),
           Check.join(token(on.dXNext(), token), token(on.dH(), token), token(received.postMix(), token),
               token(received.resMix(), token)),

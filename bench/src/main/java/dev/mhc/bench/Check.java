@@ -15,6 +15,9 @@ public final class Check {
   /** Of coefficients, which are fp32. */
   public static final double COEFFICIENTS = 2e-5;
 
+  /** Channels that share a scale in FP8. */
+  public static final int TILE = 128;
+
   private static final byte POISON = (byte) 0xff; // a NaN of every type of number, and -1
 
   private Check() {}
@@ -84,6 +87,38 @@ public final class Check {
   }
 
   /**
+   * A row of a matrix product, summed in fp32 and rounded.
+   *
+   * @param left its row
+   * @param right row by row
+   */
+  public static void product(String what, DType type, double[] left, double[] right, double[] got) {
+    var expected = new double[got.length];
+    for (int k = 0; k < left.length; k++) {
+      for (int n = 0; n < expected.length; n++) {
+        expected[n] += left[k] * right[k * expected.length + n];
+      }
+    }
+    close(what, got, expected, 1.1 * rounding(type), 1e-5 * Math.sqrt(left.length));
+  }
+
+  /**
+   * Values that went through E4M3 in tiles of 1 x {@value #TILE}, and came back.
+   *
+   * @param scales of the tiles
+   */
+  public static void quantized(String what, double[] given, double[] scales, double[] got) {
+    for (int c = 0; c < given.length; c++) {
+      double error = Math.abs(got[c] - given[c]); // half a unit of 3 bits, or of the smallest subnormal, 2^-9
+      double bound = 1.02 * Math.max(Math.abs(given[c]) * 0x1p-4, scales[c / TILE] * 0x1p-10);
+      if (!(error <= bound)) {
+        throw new IllegalStateException(what + ", there and back, " + given[c] + " is " + got[c] + "; expected at most "
+            + bound + " apart");
+      }
+    }
+  }
+
+  /**
    * A gradient, along a random direction: its scalar product with the direction is the derivative of the scalar product
    * of forward's results with what reaches them from behind.
    *
@@ -105,6 +140,25 @@ public final class Check {
       throw new IllegalStateException(
           what + " is " + got + " along a direction; expected " + expected + " within " + tolerance);
     }
+  }
+
+  /**
+   * The gradient of an RMSNorm's weight, a sum over all tokens, in fp32.
+   *
+   * @param x of the norm
+   * @param upstream gradient of its result
+   */
+  public static void normGradient(String what, Tensor x, float eps, Tensor upstream, Tensor gradient) {
+    var expected = new double[(int) gradient.dim(0)];
+    for (int token = 0; token < x.dim(0); token++) {
+      double[] at = token(x, token);
+      double[] dY = token(upstream, token);
+      double rms = Reference.rms(at, eps);
+      for (int c = 0; c < expected.length; c++) {
+        expected[c] += dY[c] * at[c] / rms;
+      }
+    }
+    close(what, gradient.toDoubles(), expected, 1e-5, 1e-5 * Math.sqrt(x.dim(0)));
   }
 
   private static double along(UnaryOperator<double[]> forward, double[] at, double[] upstream, double[] direction,

@@ -48,7 +48,7 @@ public final class Main implements Callable<Integer> {
 
   @Option(names = "-p", paramLabel = "NAME=VALUE,...",
       description = "Parameters of the benchmarks, instead of the profile's: threads (0: all), tokens, streams, width,"
-          + " dtype (BF16, FP16, FP32), device (cpu).")
+          + " dtype (BF16, FP16, FP32), layers (of a stack), device (cpu).")
   private Map<String, String> parameters = new LinkedHashMap<>();
 
   @Option(names = "--out", paramLabel = "FILE", description = "Writes FILE.json, FILE.html and FILE.md.")
@@ -61,7 +61,7 @@ public final class Main implements Callable<Integer> {
       description = "Measures nothing; tells what got slower from the first results to the second, beyond noise.")
   private List<Path> compared;
 
-  @Option(names = "--list", description = "Measures nothing; prints the names.")
+  @Option(names = {"-l", "--list"}, description = "Measures nothing; prints the names.")
   private boolean list;
 
   @Option(names = {"-h", "--help"}, usageHelp = true, description = "This text.")
@@ -138,13 +138,14 @@ public final class Main implements Callable<Integer> {
 
   private void checkParameter(String name, String values) {
     String expected = switch (name) {
+      case "layers" -> values.matches("[1-9]\\d{0,2}(,[1-9]\\d{0,2})*") ? "" : "numbers from 1 to 999";
       case "threads" -> values.matches("\\d{1,4}(,\\d{1,4})*") ? "" : "numbers from 0";
       case "tokens", "width" -> values.matches("[1-9]\\d{0,6}(,[1-9]\\d{0,6})*") ? "" : "numbers from 1 to 9999999";
       case "streams" -> values.matches("([1-9]|1[0-6])(,([1-9]|1[0-6]))*") ? "" : "numbers from 1 to 16";
       case "dtype" -> values.matches("(BF16|FP16|FP32)(,(BF16|FP16|FP32))*") ? "" : "BF16, FP16 or FP32";
       case "device" -> values.equals("cpu") ? "" : "cpu";
       default -> throw new ParameterException(spec.commandLine(),
-          "-p " + name + " is no parameter; expected threads, tokens, streams, width, dtype or device");
+          "-p " + name + " is no parameter; expected threads, tokens, streams, width, dtype, layers or device");
     };
     if (!expected.isEmpty()) {
       throw new ParameterException(spec.commandLine(), "-p " + name + " is \"" + values + "\"; expected " + expected);
@@ -219,12 +220,15 @@ public final class Main implements Callable<Integer> {
 
   private static List<Turns> turns() {
     var all = new ArrayList<Turns>();
-    all.add(new Turns("calls", 50, () -> {
+    all.add(new Turns("calls", 80, () -> {
       var made = new ArrayList<Comparison>();
       made.add(CallCost.noArguments(5));
       for (int threads : new int[] {1, 0}) {
         for (long tokens : new long[] {1, 64, 2048}) {
           made.add(CallCost.boundary(tokens, threads, 6));
+        }
+        for (long tokens : new long[] {1, 64, 512}) {
+          made.add(CallCost.product(tokens, threads, 4));
         }
       }
       return made;

@@ -4,6 +4,8 @@ package dev.mhc.bench;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
+import java.util.stream.Collectors;
+import java.util.stream.IntStream;
 
 /** Which shapes the suite measures. */
 public enum Profile {
@@ -11,16 +13,22 @@ public enum Profile {
   SHORT,
   /** Every operation at two sizes, and the boundary over T, C, n, threads and types: about 20 minutes. */
   STANDARD(
-      Part.of("", "tokens=64,2048"),
-      Part.of("boundary", "width=2048"),
-      Part.of("boundary\\.(forward|backward)$", "tokens=1,8,512,8192"),
-      Part.of("boundary\\.(forward|backward)$", "width=1280,4096,7168"),
-      Part.of("boundary\\.(forward|backward)$", "streams=1,2,8"),
-      Part.of("boundary\\.(forward|backward)$", "threads=1"),
-      Part.of("boundary\\.(forward|backward)$", "dtype=FP32,FP16")),
+      Part.of("^(?!openBlas|stack)", "tokens=64,2048"),
+      Part.of("^(gemm|openBlas)", "tokens=64,2048", "dtype=FP32"),
+      Part.of("^stack", "tokens=512", "layers=1,2,4,8,16,32"),
+      Part.of("^boundary\\.", "width=2048"),
+      Part.of("^boundary\\.(forward|backward)$", "tokens=1,8,512,8192"),
+      Part.of("^boundary\\.(forward|backward)$", "width=1280,4096,7168"),
+      Part.of("^boundary\\.(forward|backward)$", "streams=1,2,8"),
+      Part.of("^boundary\\.(forward|backward)$", "threads=" + fewerThreads()),
+      Part.of("^boundary\\.(forward|backward)$", "dtype=FP32,FP16")),
   /** Everything by everything: a day. */
-  FULL(Part.of("", "tokens=1,64,2048,8192", "streams=2,4,8", "width=1280,2560,4096,7168", "dtype=BF16,FP16,FP32"),
-      Part.of("boundary", "threads=1"));
+  FULL(Part.of("^(?!gemm|openBlas|fp8Gemm|muon|stack)", "tokens=1,64,2048,8192", "streams=2,4,8",
+      "width=1280,2560,4096,7168", "dtype=BF16,FP16,FP32"),
+      Part.of("^(gemm|fp8Gemm|muon)", "tokens=1,64,2048,8192", "width=1280,2560,4096,7168", "dtype=BF16,FP16,FP32"),
+      Part.of("^openBlas", "tokens=1,64,2048,8192", "width=1280,2560,4096,7168", "dtype=FP32"),
+      Part.of("^stack", "tokens=64,512", "width=2560,7168", "layers=1,2,4,8,16,32"),
+      Part.of("^boundary", "threads=" + fewerThreads()));
 
   /**
    * Benchmarks and the parameters that they are run with, where those are not the default ones.
@@ -49,6 +57,13 @@ public enum Profile {
 
   /** Its parts. */
   final List<Part> parts;
+
+  /** 1, 2, 4 and so on, below all; 1 at least. */
+  private static String fewerThreads() {
+    return IntStream.iterate(1, count -> 2 * count)
+        .takeWhile(count -> count == 1 || count < Runtime.getRuntime().availableProcessors()).mapToObj(String::valueOf)
+        .collect(Collectors.joining(","));
+  }
 
   Profile(Part... parts) {
     this.parts = Arrays.asList(parts);

@@ -63,6 +63,16 @@ public final class Reference {
     return Math.sqrt(Check.dot(x, x) / x.length + eps);
   }
 
+  /** {@code x / rms(x, eps) weight}. */
+  public static double[] rmsNorm(double[] x, double[] weight, double eps) {
+    double rms = rms(x, eps);
+    double[] y = x.clone();
+    for (int c = 0; c < y.length; c++) {
+      y[c] *= weight[c] / rms;
+    }
+    return y;
+  }
+
   /** {@code x_next[o] = sum_i res[o][i] x[i] + post[o] f}. */
   public static double[] post(double[] x, double[] f, double[] post, double[] res) {
     int n = post.length;

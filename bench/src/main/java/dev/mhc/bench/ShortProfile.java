@@ -40,7 +40,7 @@ final class ShortProfile {
   }
 
   private void ledger(Suite.Benchmark benchmark) {
-    Measurement.Ledger ledger = Suite.ledger(benchmark, STREAMS, DType.BF16);
+    Measurement.Ledger ledger = Suite.ledger(benchmark, Map.of());
     if (ledger != null) {
       say(ledger.holds(), "%s loads and stores %.4g C a token; expected %.4g", benchmark.name(), ledger.counted(),
           ledger.moved());

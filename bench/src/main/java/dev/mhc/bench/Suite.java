@@ -3,7 +3,6 @@ package dev.mhc.bench;
 
 import dev.mhc.CpuOptions;
 import dev.mhc.CpuTier;
-import dev.mhc.DType;
 import dev.mhc.Device;
 import dev.mhc.Traffic;
 import dev.mhc.bench.operations.OperationBenchmark;
@@ -32,8 +31,7 @@ import org.openjdk.jmh.runner.options.VerboseMode;
 public final class Suite {
   private static final String ALL = "dev\\.mhc\\.bench\\.operations\\..*";
   private static final Pattern CLASS = Pattern.compile(".*\\.(\\w+)Benchmark\\.(\\w+)");
-  private static final int COUNTED_TOKENS = 24;
-  private static final int COUNTED_WIDTH = 256;
+  private static final Map<String, String> COUNTED = Map.of("tokens", "24", "width", "256", "threads", "1");
 
   private final Map<String, Measurement.Ledger> ledgers = new LinkedHashMap<>();
 
@@ -42,11 +40,7 @@ public final class Suite {
     /** A new state, not set up. */
     public OperationBenchmark state() {
       try {
-        OperationBenchmark made = type.getConstructor().newInstance();
-        made.device = "cpu";
-        made.dtype = DType.BF16;
-        made.streams = 4;
-        return made;
+        return type.getConstructor().newInstance();
       } catch (ReflectiveOperationException e) {
         throw new IllegalStateException(type + " cannot be made", e);
       }
@@ -132,7 +126,7 @@ public final class Suite {
   /** Seconds that options should take: JMH finds out by itself what they consist of. */
   public static double expected(Options options) {
     int cases = options.getIncludes().size();
-    for (String name : List.of("threads", "tokens", "streams", "width", "dtype", "device")) {
+    for (String name : List.of("threads", "tokens", "streams", "width", "dtype", "device", "layers")) {
       var values = options.getParameter(name);
       cases *= values.hasValue() ? values.get().size() : 1;
     }
@@ -164,13 +158,11 @@ public final class Suite {
     }
     Benchmark benchmark = benchmarks().stream().filter(b -> b.name().equals(name)).findFirst().orElseThrow();
     OperationBenchmark state = benchmark.state();
-    state.tokens = Integer.parseInt(parameters.get("tokens"));
-    state.width = Integer.parseInt(parameters.get("width"));
-    state.streams = Integer.parseInt(parameters.get("streams"));
-    state.dtype = DType.valueOf(parameters.get("dtype"));
+    state.set(parameters);
+    var counted = new LinkedHashMap<>(parameters);
+    COUNTED.keySet().forEach(counted::remove);
     return new Measurement(name, parameters, seconds, state.cost(benchmark.method()),
-        ledgers.computeIfAbsent(name + state.streams + state.dtype,
-            key -> ledger(benchmark, state.streams, state.dtype)));
+        ledgers.computeIfAbsent(name + counted, key -> ledger(benchmark, counted)));
   }
 
   private static double[] seconds(BenchmarkResult fork) {
@@ -196,13 +188,15 @@ public final class Suite {
 
   // ------------------------------------------------------------------------------------------------ counting
 
-  /** Loads and stores of a benchmark, by a device that counts them, beside what they should be; null if it has no rows. */
-  public static Measurement.Ledger ledger(Benchmark benchmark, int streams, DType dtype) {
+  /**
+   * Loads and stores of a benchmark, by a device that counts them, beside what they should be; null if it has no rows.
+   *
+   * @param parameters of the benchmark, apart from tokens, width and threads, which make no difference
+   */
+  public static Measurement.Ledger ledger(Benchmark benchmark, Map<String, String> parameters) {
     OperationBenchmark state = benchmark.state();
-    state.tokens = COUNTED_TOKENS;
-    state.width = COUNTED_WIDTH;
-    state.streams = streams;
-    state.dtype = dtype;
+    state.set(parameters);
+    state.set(COUNTED);
     Cost cost = state.cost(benchmark.method());
     double rows = cost.rowsRead() + cost.rowsWritten();
     if (rows == 0) {
@@ -212,7 +206,7 @@ public final class Suite {
     state.setUp(Device.cpu(new CpuOptions(1, CpuTier.COUNTING)));
     try {
       Traffic counted = state.count(benchmark.call(state));
-      double unit = (double) COUNTED_TOKENS * COUNTED_WIDTH * dtype.bytes();
+      double unit = (double) state.tokens * state.width * state.dtype.bytes();
       return new Measurement.Ledger(rows / unit,
           (counted.rowBytesRead() + counted.rowBytesWritten()) / unit);
     } finally {

@@ -10,10 +10,15 @@ import dev.mhc.CpuOptions;
 import dev.mhc.CpuTier;
 import dev.mhc.DType;
 import dev.mhc.Device;
+import dev.mhc.Gemm;
+import dev.mhc.GemmConfig;
 import dev.mhc.HyperConnectionConfig.Preset;
+import dev.mhc.Tensor;
 import dev.mhc.bench.BoundaryCase;
+import dev.mhc.bench.Check;
 import dev.mhc.bench.Measure;
 import dev.mhc.bench.Rounds;
+import dev.mhc.bench.Rows;
 import dev.mhc.bench.report.Comparison;
 import dev.mhc.bindings.generated.mhc_h;
 import java.lang.foreign.FunctionDescriptor;
@@ -22,9 +27,11 @@ import java.lang.foreign.MemorySegment;
 import java.lang.invoke.MethodHandle;
 import java.lang.management.ManagementFactory;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.SplittableRandom;
 import java.util.function.LongConsumer;
 
 /**
@@ -36,6 +43,7 @@ public final class CallCost {
   public static final String KIND = "calls";
 
   private static final long WIDTH = 2048;
+  private static final long PRODUCT_WIDTH = 1024;
   private static final double NANOS_AT_A_TIME = 5e6;
   private static final long WARM_UP_NANOS = 500_000_000;
 
@@ -71,6 +79,41 @@ public final class CallCost {
         return measure("boundary", parameters, calls, seconds);
       }
     }
+  }
+
+  /** The product of a {@code [tokens, 1024]} and a {@code [1024, 1024]} matrix of fp32, by OpenBLAS. */
+  public static Comparison product(long tokens, int threads, double seconds) {
+    try (Device device = Device.cpu(CpuOptions.DEFAULT.withThreads(threads));
+        Tensor a = Rows.random(device.tensor(DType.FP32, tokens, PRODUCT_WIDTH), new SplittableRandom(1), 1);
+        Tensor b = Rows.random(device.tensor(DType.FP32, PRODUCT_WIDTH, PRODUCT_WIDTH), new SplittableRandom(2), 1);
+        Tensor d = device.tensor(DType.FP32, tokens, PRODUCT_WIDTH);
+        Gemm gemm = Gemm.create(device, GemmConfig.of(DType.FP32, tokens, PRODUCT_WIDTH, PRODUCT_WIDTH))) {
+      gemm.run(a, b, d); // has OpenBLAS use as many threads as the device has
+      float[] byApi = d.toFloats();
+      var direct = new Sgemm(a, b, Check.poison(d));
+      direct.run();
+      if (!Arrays.equals(d.toFloats(), byApi)) {
+        throw new IllegalStateException("a product through the Java API differs from OpenBLAS's");
+      }
+      var calls = new LinkedHashMap<String, LongConsumer>();
+      calls.put("C", direct::fromC);
+      calls.put("FFM", repeated(direct::run));
+      calls.put("mhc's Java API", repeated(() -> gemm.run(a, b, d)));
+      var parameters = new LinkedHashMap<String, String>();
+      parameters.put("tokens", String.valueOf(tokens));
+      parameters.put("width", String.valueOf(PRODUCT_WIDTH));
+      parameters.put("dtype", DType.FP32.name());
+      parameters.put("threads", String.valueOf(device.threads()));
+      return measure("product by OpenBLAS", parameters, calls, seconds);
+    }
+  }
+
+  private static LongConsumer repeated(Runnable call) {
+    return count -> {
+      for (long i = 0; i < count; i++) {
+        call.run();
+      }
+    };
   }
 
   private static void byApi(BoundaryCase boundary, long count) {

@@ -25,14 +25,21 @@ public class BoundaryBenchmark extends OperationBenchmark {
     BoundaryCheck.backward(boundary);
   }
 
+  /** Multiply-adds for each channel: the product, the squares, post, pre. */
+  static double forwardAdds(double n) {
+    return (n * n + 2 * n) * n + n + n * (n + 1) + n;
+  }
+
+  /** x_next again, the product's two gradients, those of post and pre (n + 1 sums over C and n + 1 rows each), squares. */
+  static double backwardAdds(double n) {
+    return n * (n + 1) + 2 * (n * n + 2 * n) * n + 2 * n * (n + 1) + 2 * n + n;
+  }
+
   @Override
   public Cost cost(String method) {
     double n = streams;
-    double m = n * n + 2 * n;
-    // Forward: the product, the squares, post, pre. Backward: x_next again, the product's two gradients, those of post
-    // and pre (n + 1 sums over C and n + 1 rows each), the squares.
-    double forward = m * n + n + n * (n + 1) + n;
-    double backward = n * (n + 1) + 2 * m * n + 2 * n * (n + 1) + 2 * n + n;
+    double forward = forwardAdds(n);
+    double backward = backwardAdds(n);
     return switch (method) {
       case "forward" -> rows(n + 1, n + 1, forward);
       case "forwardTwoPasses" -> rows(2 * n + 1, n + 1, forward);

@@ -12,8 +12,6 @@ import org.openjdk.jmh.annotations.Benchmark;
 
 /** E4M3 by tiles of 1 x 128 with fp32 scales, there and back. */
 public class Fp8Benchmark extends OperationBenchmark {
-  private static final int TILE = 128;
-
   private Tensor[] src;
   private Tensor[] dst;
   private Tensor[] scale;
@@ -32,7 +30,7 @@ public class Fp8Benchmark extends OperationBenchmark {
   }
 
   private long tiles() {
-    return (width + TILE - 1) / TILE;
+    return (width + Check.TILE - 1) / Check.TILE;
   }
 
   private void quantize(int i) {
@@ -50,18 +48,7 @@ public class Fp8Benchmark extends OperationBenchmark {
     Check.written("dst", dst[0]);
     Check.written("back", back[0]);
     for (int token : Check.tokens(tokens)) {
-      double[] given = token(src[0], token);
-      double[] scales = token(scale[0], token);
-      double[] got = token(back[0], token);
-      for (int c = 0; c < width; c++) {
-        double step = scales[c / TILE];
-        double error = Math.abs(got[c] - given[c]); // half a unit of 3 bits, or of the smallest subnormal, 2^-9
-        double bound = 1.02 * Math.max(Math.abs(given[c]) * 0x1p-4, step * 0x1p-10);
-        if (!(error <= bound)) {
-          throw new IllegalStateException("there and back, " + given[c] + " is " + got[c] + "; expected at most " + bound
-              + " apart");
-        }
-      }
+      Check.quantized("token " + token, token(src[0], token), token(scale[0], token), token(back[0], token));
     }
   }
 

@@ -15,6 +15,7 @@ import dev.mhc.bench.Devices;
 import dev.mhc.bench.Rows;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.SplittableRandom;
 import java.util.concurrent.TimeUnit;
 import org.openjdk.jmh.annotations.BenchmarkMode;
@@ -45,7 +46,7 @@ public abstract class OperationBenchmark {
 
   /** Where it runs. */
   @Param("cpu")
-  public String device;
+  public String device = "cpu";
 
   /** Threads of the CPU; 0: all. */
   @Param("0")
@@ -53,19 +54,19 @@ public abstract class OperationBenchmark {
 
   /** T. */
   @Param("2048")
-  public int tokens;
+  public int tokens = 2048;
 
   /** n. */
   @Param("4")
-  public int streams;
+  public int streams = 4;
 
   /** C. */
   @Param("2560")
-  public int width;
+  public int width = 2560;
 
   /** Of the rows. */
   @Param("BF16")
-  public DType dtype;
+  public DType dtype = DType.BF16;
 
   /** What it runs on. */
   protected Device on;
@@ -79,6 +80,16 @@ public abstract class OperationBenchmark {
   private int sets;
   private int turn;
   private Traffic counted;
+
+  /** Sets parameters by their names, as JMH does; those that are not given stay as they are. */
+  public void set(Map<String, String> values) {
+    device = values.getOrDefault("device", device);
+    threads = Integer.parseInt(values.getOrDefault("threads", String.valueOf(threads)));
+    tokens = Integer.parseInt(values.getOrDefault("tokens", String.valueOf(tokens)));
+    streams = Integer.parseInt(values.getOrDefault("streams", String.valueOf(streams)));
+    width = Integer.parseInt(values.getOrDefault("width", String.valueOf(width)));
+    dtype = DType.valueOf(values.getOrDefault("dtype", dtype.name()));
+  }
 
   /** Makes the tensors. */
   protected abstract void make();
@@ -165,7 +176,12 @@ public abstract class OperationBenchmark {
 
   /** A layer's parameters, with gates wide open: coefficients that depend on x. */
   protected final Parameters parameters() {
-    Parameters made = own(Parameters.initialize(on, config, width, 1));
+    return parameters(1);
+  }
+
+  /** The same of another layer. */
+  protected final Parameters parameters(long seed) {
+    Parameters made = own(Parameters.initialize(on, config, width, seed));
     made.scale().fill(1);
     return made;
   }

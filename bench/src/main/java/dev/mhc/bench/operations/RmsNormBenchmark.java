@@ -40,22 +40,14 @@ public class RmsNormBenchmark extends OperationBenchmark {
     RmsNorm.backward(x[0], weight, EPS, dY[0], dX[0], dWeight, Accumulate.NONE);
     Check.written("y", y[0]);
     Check.written("dX", dX[0]);
+    Check.normGradient("dWeight", x[0], EPS, dY[0], dWeight);
     double[] w = weight.toDoubles();
     for (int token : Check.tokens(tokens)) {
       double[] at = token(x[0], token);
-      Check.rounded("y of token " + token, dtype, token(y[0], token), norm(at, w));
-      Check.gradient("the backward of token " + token, moved -> norm(moved, w), at, token(dY[0], token),
+      Check.rounded("y of token " + token, dtype, token(y[0], token), Reference.rmsNorm(at, w, EPS));
+      Check.gradient("the backward of token " + token, moved -> Reference.rmsNorm(moved, w, EPS), at, token(dY[0], token),
           token(dX[0], token), Check.rounding(dtype));
     }
-  }
-
-  private static double[] norm(double[] x, double[] weight) {
-    double rms = Reference.rms(x, EPS);
-    double[] y = x.clone();
-    for (int c = 0; c < y.length; c++) {
-      y[c] *= weight[c] / rms;
-    }
-    return y;
   }
 
   @Override

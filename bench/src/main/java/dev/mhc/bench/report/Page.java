@@ -10,14 +10,15 @@ import dev.mhc.bench.TrainingMemory;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
+import java.util.Locale;
 import java.util.function.ToDoubleFunction;
 
 /** Results as one HTML page that needs nothing else. */
 public final class Page {
-  private static final int FORWARD = 0;
-  private static final int BACKWARD = 1;
-  private static final int LIMIT = 2;
-  private static final int OTHER = 3;
+  static final int FORWARD = 0;
+  static final int BACKWARD = 1;
+  static final int LIMIT = 2;
+  static final int OTHER = 3;
 
   private final Results results;
   private final Html html = new Html("mhc benchmarks");
@@ -35,7 +36,8 @@ public final class Page {
     html.paragraph(Tables.machine(results.machine()));
     if (!results.measurements().isEmpty()) {
       operations();
-      scaling();
+      Products.describe(results, html);
+      Scaling.describe(results, html);
     }
     comparisons("peers", "Beside other libraries",
         "The same work on the same values, compared first, then timed in turns. Bars are medians.");
@@ -63,7 +65,7 @@ public final class Page {
   }
 
   private static boolean isStandard(Measurement m) {
-    return m.parameter("threads").equals("0") && m.parameter("dtype").equals("BF16") && m.parameter("streams").equals("4")
+    return !m.operation().equals("stack") && m.parameter("threads").equals("0") && m.parameter("dtype").equals("BF16") && m.parameter("streams").equals("4")
         && Integer.parseInt(m.parameter("tokens")) <= 2048 && m.parameter("width").equals("2560");
   }
 
@@ -80,23 +82,32 @@ public final class Page {
     html.paragraph(Tables.shape(shown.get(0).parameters())
         + ". The roof: what a copy and what multiply-adds in registers allow. Point at a dot for its name.");
     html.plots(roofline(shown), fractions(shown));
-    List<Measurement> forms = shown.stream().filter(m -> m.operation().equals("boundary")).toList();
+    var forms = new ArrayList<String>();
+    forms(shown, "boundary", "The same boundary, cut into more operations", forms);
+    forms(shown, "boundary(Norm|Fp8)", "The same with RMSNorm and FP8 of h, in one pass and apart", forms);
     if (!forms.isEmpty()) {
       html.heading("One pass, or more");
-      var bars = new Bars("The same boundary, cut into more operations", 240);
-      forms.stream().sorted(Comparator.comparingDouble(m -> m.time().value())).forEach(m -> bars.bar(m.name(),
-          m.time().value(), time(m.time().value()) + ", moves " + Plot.number(m.ledger().counted()) + " C", color(m)));
-      html.plots(bars.svg());
+      html.plots(forms.toArray(String[]::new));
     }
   }
 
-  private static int color(Measurement m) {
-    return m.name().toLowerCase(java.util.Locale.ROOT).contains("backward") ? BACKWARD : FORWARD;
+  private static void forms(List<Measurement> shown, String operations, String title, List<String> plots) {
+    List<Measurement> forms = shown.stream().filter(m -> m.operation().matches(operations)).toList();
+    if (!forms.isEmpty()) {
+      var bars = new Bars(title, 240);
+      forms.stream().sorted(Comparator.comparingDouble(m -> m.time().value())).forEach(m -> bars.bar(m.name(),
+          m.time().value(), time(m.time().value()) + ", moves " + Plot.number(m.ledger().counted()) + " C", color(m)));
+      plots.add(bars.svg());
+    }
+  }
+
+  static int color(Measurement m) {
+    return m.name().toLowerCase(Locale.ROOT).contains("backward") ? BACKWARD : FORWARD;
   }
 
   private String roofline(List<Measurement> shown) {
     Rates rates = results.rates(shown.get(0));
-    List<Measurement> adding = shown.stream().filter(m -> m.cost().multiplyAdds() > 0).toList();
+    List<Measurement> adding = shown.stream().filter(m -> m.cost().multiplyAdds() > 0 && !Products.isOne(m)).toList();
     ToDoubleFunction<Measurement> intensity = m -> m.cost().multiplyAdds() / m.cost().bytes();
     double low = adding.stream().mapToDouble(intensity).min().orElse(0.1) / 2;
     double high = adding.stream().mapToDouble(intensity).max().orElse(10) * 2;
@@ -121,70 +132,15 @@ public final class Page {
 
   private String fractions(List<Measurement> shown) {
     var bars = new Bars("How much of the limit is reached", 240);
-    shown.stream().sorted(Comparator.comparingDouble(m -> -fraction(m)))
-        .forEach(m -> bars.bar(m.name(), fraction(m), format("%.0f %% of %s", 100 * fraction(m), limit(m)), color(m)));
+    shown.stream().sorted(Comparator.comparingDouble(m -> -results.fraction(m)))
+        .forEach(m -> bars.bar(m.name(), results.fraction(m), format("%.0f %% of %s", 100 * results.fraction(m), limit(m)), color(m)));
     return bars.svg();
-  }
-
-  private double fraction(Measurement m) {
-    return results.rates(m).floor(m.cost()).value() / m.time().value();
   }
 
   private String limit(Measurement m) {
     Rates rates = results.rates(m);
     return rates.adds(m.cost()).logMean() > rates.bytes(m.cost()).logMean() ? "multiply-adds"
         : m.cost().onlyReads() ? "read" : "copy";
-  }
-
-  // ------------------------------------------------------------------------------------------------ scaling
-
-  private void scaling() {
-    var plots = new ArrayList<String>();
-    curve("tokens", "T, tokens", "µs a token", m -> Double.parseDouble(m.parameter("tokens")), 1e6, true, plots);
-    curve("width", "C, channels of a stream", "ns a channel of a token", m -> (double) size(m) * Integer.parseInt(m.parameter("width")),
-        1e9, false, plots);
-    curve("streams", "n, streams", "µs a token", m -> (double) size(m), 1e6, false, plots);
-    curve("threads", "threads", "ms", m -> 1.0, 1e3, false, plots);
-    if (!plots.isEmpty()) {
-      html.heading("How the boundary scales");
-      html.paragraph("One parameter varies, the others are T=2048, n=4, C=2560, bf16, all threads. Dashed: the limit.");
-      html.plots(plots.toArray(String[]::new));
-    }
-  }
-
-  private void curve(String parameter, String xTitle, String yTitle, ToDoubleFunction<Measurement> unit, double scale,
-      boolean logarithmicY, List<String> plots) {
-    var plot = new Plot("boundary by " + parameter, xTitle, yTitle, 540, 330).logarithmic(true, logarithmicY);
-    double[] xs = {};
-    for (String method : new String[] {"forward", "backward"}) {
-      List<Measurement> points = results.find("boundary\\." + method).stream().filter(m -> isBaseExcept(m, parameter))
-          .sorted(Comparator.comparingDouble(m -> x(m, parameter))).toList();
-      if (points.size() < 2) {
-        return;
-      }
-      int color = color(points.get(0));
-      xs = points.stream().mapToDouble(m -> x(m, parameter)).toArray();
-      plot.line(method, color, xs,
-          points.stream().mapToDouble(m -> m.time().value() * scale / unit.applyAsDouble(m)).toArray());
-      plot.dashed(method + "'s limit", color, xs, points.stream()
-          .mapToDouble(m -> results.rates(m).floor(m.cost()).value() * scale / unit.applyAsDouble(m)).toArray());
-    }
-    plots.add(plot.ticks(xs).svg());
-  }
-
-  private double x(Measurement m, String parameter) {
-    double value = Double.parseDouble(m.parameter(parameter));
-    return parameter.equals("threads") && value == 0 ? results.machine().threads() : value;
-  }
-
-  private static boolean isBaseExcept(Measurement m, String parameter) {
-    String[] base = {"tokens", "2048", "streams", "4", "width", "2560", "dtype", "BF16", "threads", "0"};
-    for (int i = 0; i < base.length; i += 2) {
-      if (!base[i].equals(parameter) && !m.parameter(base[i]).equals(base[i + 1])) {
-        return false;
-      }
-    }
-    return true;
   }
 
   // ------------------------------------------------------------------------------------------------ the rest

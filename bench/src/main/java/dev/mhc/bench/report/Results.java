@@ -58,6 +58,11 @@ public record Results(Machine machine, List<Measurement> measurements, List<Comp
     return Rates.of(measurements, of.parameter("threads"));
   }
 
+  /** How much of what the machine could do a measurement reached. */
+  public double fraction(Measurement of) {
+    return rates(of).floor(of.cost()).value() / of.time().value();
+  }
+
   /** Whether a measurement is one of these operations, and the parameters are these: "tokens", "64", ... */
   public List<Measurement> find(String names, String... parameters) {
     return measurements.stream().filter(m -> m.name().matches(names) && matches(m, parameters)).toList();

@@ -134,12 +134,16 @@ public final class Tables {
 
   /** Parameters in the words of the library. */
   static String shape(Map<String, String> parameters) {
-    var words = Map.of("tokens", "T=", "streams", "n=", "width", "C=");
+    var words = Map.of("tokens", "T=", "streams", "n=", "width", "C=", "layers", "L=");
     return parameters.entrySet().stream().filter(each -> !each.getKey().equals("device")).map(each -> switch (each.getKey()) {
-      case "threads" -> each.getValue().equals("0") ? "all threads" : each.getValue() + (each.getValue().equals("1") ? " thread" : " threads");
+      case "threads" -> threads(each.getValue());
       case "dtype" -> each.getValue().toLowerCase(Locale.ROOT);
       default -> words.getOrDefault(each.getKey(), each.getKey() + "=") + each.getValue();
     }).collect(Collectors.joining(" "));
+  }
+
+  static String threads(String count) {
+    return count.equals("0") ? "all threads" : count + (count.equals("1") ? " thread" : " threads");
   }
 
   /** A time in the unit that suits it. */
