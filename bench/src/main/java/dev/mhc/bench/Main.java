@@ -16,7 +16,6 @@ import java.io.PrintStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
-import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -178,7 +177,7 @@ public final class Main implements Callable<Integer> {
     List<Options> plan = Suite.plan(parts, filters);
     List<Turns> turns = turns().stream().filter(each -> wanted(each.name())).toList();
     boolean memory = wanted("memory");
-    double expected = plan.stream().mapToDouble(Suite::expected).sum() + turns.stream().mapToDouble(Turns::seconds).sum()
+    double expected = Suite.ROUNDS * plan.stream().mapToDouble(Suite::expected).sum() + turns.stream().mapToDouble(Turns::seconds).sum()
         + (memory ? 20 : 0);
     var progress = new Progress(screen, expected);
     Machine machine = Machine.current();
@@ -205,12 +204,7 @@ public final class Main implements Callable<Integer> {
 
   private List<Measurement> benchmarks(List<Options> plan, Progress progress, List<String> failures)
       throws RunnerException {
-    var suite = new Suite();
-    var measurements = new ArrayList<Measurement>();
-    var seen = new HashSet<String>();
-    for (Options options : plan) {
-      measurements.addAll(suite.run(options, progress, seen));
-    }
+    List<Measurement> measurements = new Suite().run(plan, progress);
     failures.addAll(progress.failures());
     measurements.stream().filter(m -> m.ledger() != null && !m.ledger().holds())
         .forEach(m -> failures.add(m.key() + " loads and stores " + m.ledger().counted() + " C a token; expected "

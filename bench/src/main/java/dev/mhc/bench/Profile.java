@@ -9,7 +9,7 @@ import java.util.stream.IntStream;
 
 /** Which shapes the suite measures. */
 public enum Profile {
-  /** What noise cannot change, for CI: results, bytes against the ledger, allocation, and fused against unfused. */
+  /** What noise cannot change, for CI: results, bytes against the ledger, allocation, fused against unfused, Java against C. */
   SHORT,
   /** Every operation at two sizes, and the boundary over T, C, n, threads and types: about 20 minutes. */
   STANDARD(

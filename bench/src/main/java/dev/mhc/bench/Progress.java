@@ -2,10 +2,11 @@
 package dev.mhc.bench;
 
 import java.io.PrintStream;
-import java.util.ArrayList;
 import java.util.Collection;
+import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Locale;
+import java.util.Set;
 import org.openjdk.jmh.infra.BenchmarkParams;
 import org.openjdk.jmh.infra.IterationParams;
 import org.openjdk.jmh.results.BenchmarkResult;
@@ -17,7 +18,7 @@ import org.openjdk.jmh.runner.format.OutputFormat;
 public final class Progress implements OutputFormat {
   private final PrintStream out;
   private final double expected; // seconds, by what each part thinks
-  private final List<String> failures = new ArrayList<>();
+  private final Set<String> failures = new LinkedHashSet<>();
   private double done;
   private String current = "";
   private final long start = System.nanoTime();

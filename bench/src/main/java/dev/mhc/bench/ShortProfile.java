@@ -6,14 +6,17 @@ import dev.mhc.Device;
 import dev.mhc.HyperConnectionConfig.Preset;
 import dev.mhc.bench.calls.CallCost;
 import dev.mhc.bench.operations.OperationBenchmark;
+import dev.mhc.bench.report.Comparison;
 import dev.mhc.bench.report.Measurement;
+import dev.mhc.bench.report.Paired;
 import java.io.PrintStream;
+import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 
 /**
- * What noise cannot change: that results are right, that bytes are those of the ledger, that a call allocates nothing, and
- * that the fused boundary is faster than the same work in five operations.
+ * What noise cannot change: that results are right, that bytes are those of the ledger, that a call allocates nothing,
+ * that the fused boundary is faster than the same work in five operations, and that a product is as fast from Java as from C.
  */
 final class ShortProfile {
   private static final int STREAMS = 4;
@@ -35,6 +38,7 @@ final class ShortProfile {
       allocation(benchmark);
     }
     fused();
+    product();
     out.printf("%s%n", broken == 0 ? "All hold." : broken + " do not hold.");
     return broken;
   }
@@ -75,6 +79,14 @@ final class ShortProfile {
       double ratio = times.get("unfused").median() / times.get("fused").median();
       say(ratio > 1, "one pass is %.2f times as fast as five operations, T=512 C=2048", ratio);
     }
+  }
+
+  /** At 95 % of the speed in C, or nobody could tell: a slower one is broken where it is so for certain. */
+  private void product() {
+    List<Comparison.Entry> times = CallCost.product(64, 1, 6).entries();
+    Paired ratio = Paired.ratio(times.getFirst().seconds(), times.getLast().seconds());
+    say(ratio.low() <= 1 / 0.95, "a product of [64, 1024] by [1024, 1024] takes %.3f times as long from Java as from C (%.3f to %.3f)",
+        ratio.median(), ratio.low(), ratio.high());
   }
 
   private void say(boolean holds, String format, Object... values) {

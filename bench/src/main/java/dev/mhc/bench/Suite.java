@@ -9,11 +9,11 @@ import dev.mhc.bench.operations.OperationBenchmark;
 import dev.mhc.bench.report.Measurement;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
-import java.util.Set;
 import java.util.regex.Pattern;
 import org.openjdk.jmh.infra.BenchmarkParams;
 import org.openjdk.jmh.results.BenchmarkResult;
@@ -31,6 +31,9 @@ import org.openjdk.jmh.runner.options.VerboseMode;
 public final class Suite {
   private static final String ALL = "dev\\.mhc\\.bench\\.operations\\..*";
   private static final Pattern CLASS = Pattern.compile(".*\\.(\\w+)Benchmark\\.(\\w+)");
+  /** Processes of each benchmark. */
+  static final int ROUNDS = 3;
+
   private static final Map<String, String> COUNTED = Map.of("tokens", "24", "width", "256", "threads", "1");
 
   private final Map<String, Measurement.Ledger> ledgers = new LinkedHashMap<>();
@@ -115,7 +118,7 @@ public final class Suite {
   }
 
   private static Options options(String[] names, Map<String, String[]> parameters) {
-    var builder = new OptionsBuilder();
+    var builder = new OptionsBuilder().forks(1); // a round's; the annotation says how many JMH alone would start in a row
     for (String name : names) {
       builder.include("^" + Pattern.quote(name) + "$");
     }
@@ -123,26 +126,34 @@ public final class Suite {
     return builder.build();
   }
 
-  /** Seconds that options should take: JMH finds out by itself what they consist of. */
+  /** Seconds that a round of options should take: JMH finds out by itself what they consist of. */
   public static double expected(Options options) {
     int cases = options.getIncludes().size();
     for (String name : List.of("threads", "tokens", "streams", "width", "dtype", "device", "layers")) {
       var values = options.getParameter(name);
       cases *= values.hasValue() ? values.get().size() : 1;
     }
-    return cases * 3 * (1.2 + 0.4 + 0.9); // forks of what OperationBenchmark says
+    return cases * (1.2 + 0.4 + 0.9); // a fork of what OperationBenchmark says
   }
 
-  /** Runs options; what fails is added to failures. */
-  public List<Measurement> run(Options options, Progress progress, Set<String> seen) throws RunnerException {
-    var measured = new ArrayList<Measurement>();
-    for (RunResult result : new Runner(options, progress).run()) {
-      Measurement one = measurement(result);
-      if (seen.add(one.key())) {
-        measured.add(one);
+  /**
+   * Runs a plan in {@value #ROUNDS} rounds, in each of them one process for each benchmark. The processes of a benchmark are its
+   * independent samples, so they have to be as far apart as two runs are: what else the machine does comes and goes in minutes.
+   */
+  public List<Measurement> run(List<Options> plan, Progress progress) throws RunnerException {
+    var measured = new LinkedHashMap<String, Measurement>();
+    for (int round = 0; round < ROUNDS; round++) {
+      var seen = new HashSet<String>(); // parts of a plan may overlap
+      for (Options options : plan) {
+        for (RunResult result : new Runner(options, progress).run()) {
+          Measurement one = measurement(result);
+          if (seen.add(one.key())) {
+            measured.merge(one.key(), one, Measurement::with);
+          }
+        }
       }
     }
-    return measured;
+    return List.copyOf(measured.values());
   }
 
   private Measurement measurement(RunResult result) {

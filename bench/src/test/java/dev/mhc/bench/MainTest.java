@@ -3,14 +3,23 @@ package dev.mhc.bench;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import dev.mhc.Birkhoff;
+import dev.mhc.Fp8;
+import dev.mhc.Fp8Gemm;
+import dev.mhc.Gain;
+import dev.mhc.Gemm;
+import dev.mhc.Muon;
+import dev.mhc.RmsNorm;
 import dev.mhc.bindings.generated.mhc_h;
 import java.io.PrintWriter;
 import java.io.StringWriter;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Locale;
+import java.util.Set;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -29,7 +38,7 @@ class MainTest {
 
   @ParameterizedTest
   @ValueSource(strings = {"--nonsense", "--profile=slow", "nothing-has-this-in-its-name", "(", "-p tokens", "-p tokens=0",
-      "-p tokens=many", "-p dtype=BF17", "-p colour=red", "-p device=abacus", "-p streams=17", "--compare a.json",
+      "-p tokens=many", "-p dtype=BF17", "-p colour=red", "-p device=abacus", "-p streams=17", "-p layers=0", "--compare a.json",
       "--compare a.json b.json", "--page a.json"})
   void wrongCommandLines(String arguments) {
     assertThat(run(arguments.split(" "))).isEqualTo(2);
@@ -55,6 +64,18 @@ class MainTest {
       assertThat(names).as(operation).anySatisfy(name -> assertThat(name.replace(".", "").replace("forward", ""))
           .matches(".*" + operation.replaceFirst("backward$", ".*backward") + ".*"));
     }
+  }
+
+  /** Of the header, of the Java API, or made of several of them; by the same word. */
+  @Test
+  void everyBenchmarkIsOfAnOperation() {
+    var known = new HashSet<>(Set.of("boundaryNorm", "boundaryFp8", "entry", "stack", "openBlas"));
+    for (Class<?> type : List.of(Birkhoff.class, Fp8.class, Fp8Gemm.class, Gain.class, Gemm.class, Muon.class, RmsNorm.class)) {
+      known.add(type.getSimpleName().substring(0, 1).toLowerCase(Locale.ROOT) + type.getSimpleName().substring(1));
+    }
+    Arrays.stream(mhc_h.class.getMethods()).map(method -> method.getName()).filter(name -> name.startsWith("MHC_OP_"))
+        .forEach(name -> known.add(name.substring(7).toLowerCase(Locale.ROOT)));
+    assertThat(Suite.benchmarks()).extracting(benchmark -> benchmark.name().replaceFirst("\\..*", "")).isSubsetOf(known);
   }
 
   @Test

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.mhc.bench.calls;
 
+import dev.mhc.Device;
 import dev.mhc.bench.Rounds;
 import dev.mhc.bench.report.Comparison;
 import java.io.IOException;
@@ -30,11 +31,13 @@ public final class StartUp {
           .add("first result without CDS", () -> run(List.of("-Xshare:off")));
       String archive = folder.resolve("mhc.jsa").toString();
       run(List.of("-XX:ArchiveClassesAtExit=" + archive));
-      rounds.add("first result with AppCDS", () -> run(List.of("-XX:SharedArchiveFile=" + archive)));
+      List<String> shared = kept("-XX:SharedArchiveFile=" + archive);
+      rounds.add("first result with AppCDS", () -> run(shared));
       if (Runtime.version().feature() >= AOT_CACHE_SINCE) {
         String cache = folder.resolve("mhc.aot").toString();
         run(List.of("-XX:AOTCacheOutput=" + cache));
-        rounds.add("first result with an AOT cache", () -> run(List.of("-XX:AOTCache=" + cache)));
+        List<String> cached = kept("-XX:AOTCache=" + cache);
+        rounds.add("first result with an AOT cache", () -> run(cached));
       }
       var entries = new ArrayList<Comparison.Entry>();
       rounds.run(1, 31, seconds).forEach((name, spread) -> entries.add(new Comparison.Entry(name, spread.seconds(), null)));
@@ -46,14 +49,28 @@ public final class StartUp {
     }
   }
 
+  /** An option that has a JVM use what an earlier run kept. A JVM that cannot would go on without a word. */
+  private static List<String> kept(String option) {
+    String loaded = output(List.of(option, "-Xlog:class+load"));
+    if (!loaded.contains(Device.class.getName() + " source: shared objects file")) {
+      throw new IllegalStateException(option + " is not used: " + loaded.lines().limit(5).toList());
+    }
+    return List.of(option);
+  }
+
   private static long run(List<String> options, String... arguments) {
+    long start = System.nanoTime();
+    output(options, arguments);
+    return System.nanoTime() - start;
+  }
+
+  private static String output(List<String> options, String... arguments) {
     var command = new ArrayList<String>();
     command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
     command.addAll(List.of("--enable-native-access=ALL-UNNAMED", "-Xlog:disable", "-Xlog:all=error:stderr"));
     command.addAll(options);
     command.addAll(List.of("-cp", System.getProperty("java.class.path"), FirstResult.class.getName()));
     command.addAll(List.of(arguments));
-    long start = System.nanoTime();
     try {
       Process process = new ProcessBuilder(command).redirectErrorStream(true).start();
       String output = new String(process.getInputStream().readAllBytes());
@@ -61,12 +78,12 @@ public final class StartUp {
       if (status != 0) {
         throw new IllegalStateException(String.join(" ", command) + " ended with " + status + ": " + output);
       }
+      return output;
     } catch (IOException e) {
       throw new IllegalStateException("a JVM did not start", e);
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
       throw new IllegalStateException("interrupted", e);
     }
-    return System.nanoTime() - start;
   }
 }

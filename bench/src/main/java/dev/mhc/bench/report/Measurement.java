@@ -2,7 +2,9 @@
 package dev.mhc.bench.report;
 
 import dev.mhc.bench.Cost;
+import java.util.Arrays;
 import java.util.Map;
+import java.util.stream.Stream;
 
 /**
  * A benchmark with its parameters.
@@ -25,6 +27,12 @@ public record Measurement(String name, Map<String, String> parameters, double[][
     public boolean holds() {
       return Math.abs(moved - counted) < 1e-9;
     }
+  }
+
+  /** With the forks of another that is the same otherwise. */
+  public Measurement with(Measurement other) {
+    return new Measurement(name, parameters,
+        Stream.concat(Arrays.stream(seconds), Arrays.stream(other.seconds)).toArray(double[][]::new), cost, ledger);
   }
 
   /** Name and parameters: what is the same thing in another run. */

@@ -46,7 +46,16 @@ class PageTest {
       }
       found++;
     }
-    assertThat(found).isGreaterThanOrEqualTo(6); // roofline, limits, forms, a curve, calls, memory
+    // roofline, limits, forms, with the norm, products, curves by tokens and by layers, calls, memory
+    assertThat(found).isEqualTo(9);
+  }
+
+  @Test
+  void productsAndStacksHavePlotsOfTheirOwn() {
+    assertThat(Page.of(results)).contains("Multiply-adds a second, T=2048 C=2560, all threads", ">muon.step bf16<",
+        "stack by layers", ">with backward<", "L=4");
+    String roofline = Page.of(results).replaceFirst("(?s).*?Roofline(.*?)</svg>.*", "$1");
+    assertThat(roofline).contains("boundary.forward").doesNotContain("gemm.run", "stack.forward");
   }
 
   @Test

@@ -35,6 +35,18 @@ final class Samples {
       all.add(measurement("sinkhorn.forward", shape(tokens), new Cost(0, 0, tokens * 64, tokens * 64, tokens * 640),
           one / 50 * machine, random));
     }
+    for (String name : new String[] {"gemm.run", "openBlas.sgemm", "muon.step"}) {
+      all.add(measurement(name, shape(2048), Cost.matrices(2e7, 1e7, 1.3e10), 60e-3 * machine, random));
+    }
+    all.add(measurement("boundaryNorm.forward", shape(2048), new Cost(5e7, 5e7, 0, 0, 6e8), 4e-3 * machine, random));
+    for (int layers : new int[] {1, 2, 4}) {
+      var stack = shape(512);
+      stack.put("layers", String.valueOf(layers));
+      all.add(measurement("stack.forward", stack, new Cost(layers * 13e6, layers * 13e6, 0, 0, layers * 1.5e8),
+          layers * 1e-3 * machine, random));
+      all.add(measurement("stack.forwardAndBackward", stack, new Cost(layers * 39e6, layers * 26e6, 0, 0, layers * 4.5e8),
+          layers * 3e-3 * machine, random));
+    }
     var calls = new Comparison("calls", "a <call>", Map.of("tokens", "1"), List.of(
         new Comparison.Entry("C", new double[] {1e-6, 1.1e-6, 1.2e-6}, null),
         new Comparison.Entry("Java", new double[] {1.1e-6, 1.2e-6, 1.3e-6}, 0.0)));
