@@ -65,6 +65,7 @@ std::vector<std::string> lengthen(Call& call, Operand& o, int dimension) {
   if (ignores_width(call) && dimension == 2 && o.name == "x") return {};
   if (alone && dimension == 1 && o.tensor->get()->ndim == 3) return {};  // nobody else knows how many streams there are
   const int64_t wrong = o.tensor->get()->shape[dimension] += 1;
+  for (int outer = 0; outer < dimension; ++outer) o.tensor->get()->strides[outer] *= 2;  // an output's elements are apart still
   if (gives_dimensions(call, o.name)) return {".shape"};
   return {".shape", std::to_string(wrong)};
 }
@@ -81,8 +82,16 @@ const std::vector<Fault>& faults() {
       {"second dimension + 1", [](Call& c, Operand& o) { return lengthen(c, o, 1); }},
       {"third dimension + 1", [](Call& c, Operand& o) { return lengthen(c, o, 2); }},
       {"a negative dimension", [](Call&, Operand& o) { o.tensor->get()->shape[0] = -4; return std::vector<std::string>{".shape", "-4"}; }},
-      {"on a GPU", [](Call&, Operand& o) { o.tensor->get()->device.device_type = MHC_DEVICE_CUDA; return std::vector<std::string>{".device", "2"}; }},
-      {"on the second CPU", [](Call&, Operand& o) { o.tensor->get()->device.device_id = 1; return std::vector<std::string>{".device", "1"}; }},
+      {"a dimension above 2^40", [](Call&, Operand& o) {
+         o.tensor->get()->shape[0] = (int64_t{1} << 40) + 1;
+         return std::vector<std::string>{".shape", "1099511627777", "2^40"};
+       }},
+      {"on another kind of device", [](Call&, Operand& o) {
+         const int32_t other = o.tensor->get()->device.device_type = on_cuda() ? MHC_DEVICE_CPU : MHC_DEVICE_CUDA;
+         return std::vector<std::string>{".device", "type " + std::to_string(other)};
+       }},
+      {"in pinned memory", [](Call&, Operand& o) { o.tensor->get()->device.device_type = MHC_DEVICE_CUDA_HOST; return std::vector<std::string>{".device", "type 3"}; }},
+      {"on the second device", [](Call&, Operand& o) { o.tensor->get()->device.device_id = 1; return std::vector<std::string>{".device", "1"}; }},
       {"misaligned", [](Call&, Operand& o) -> std::vector<std::string> {
          if (o.tensor->element().bytes == 1) return {};
          o.tensor->get()->byte_offset += 1;
@@ -98,6 +107,17 @@ const std::vector<Fault>& faults() {
          if (o.tensor->get()->ndim < 2) return {};
          o.tensor->get()->strides[0] = -8;
          return {".strides", "-8"};
+       }},
+      {"a stride above 2^44", [](Call&, Operand& o) -> std::vector<std::string> {
+         if (o.tensor->get()->ndim < 2) return {};
+         o.tensor->get()->strides[0] = (int64_t{1} << 44) + 1;
+         return {".strides", "17592186044417", "2^44"};
+       }},
+      {"an output whose elements share memory", [](Call&, Operand& o) -> std::vector<std::string> {
+         const int last = o.tensor->get()->ndim - 1;
+         if (last < 1 || o.role == Role::input || o.tensor->get()->shape[0] < 2 || o.tensor->get()->shape[last] < 2) return {};
+         o.tensor->get()->strides[0] = 1;
+         return {".strides", "[1, ", "apart"};
        }},
       {"an output with stride 0", [](Call&, Operand& o) -> std::vector<std::string> {
          if (o.tensor->get()->ndim < 2 || o.role == Role::input || o.tensor->get()->shape[0] < 2) return {};
@@ -142,11 +162,14 @@ TEST_P(Arguments, a_missing_tensor_is_refused) {
     auto call = make();
     const Operand& o = call->operands()[i];
     if (o.optional) continue;
-    // Some may be absent together, and then say something about their fellows.
     const std::string name = o.name;
-    static const std::set<std::string> in_groups = {"f", "h", "norm_weight", "weight", "h_fp8", "y", "parameters.norm_weight"};
-    const bool plain = !in_groups.count(name) && name.find("parameters.norm_weight") == std::string::npos;
-    if (!plain && !(call->operation() == MHC_OP_POST || call->operation() == MHC_OP_PRE)) continue;
+    // What may be absent, alone or together with its fellows: the rows below have those.
+    static const std::set<std::pair<mhc_operation, std::string>> may_be_absent = {
+        {MHC_OP_BOUNDARY, "f"}, {MHC_OP_BOUNDARY, "norm_weight"}, {MHC_OP_BOUNDARY, "y"}, {MHC_OP_BOUNDARY, "h_fp8"},
+        {MHC_OP_BOUNDARY, "parameters.norm_weight"}, {MHC_OP_BOUNDARY_BACKWARD, "f"}, {MHC_OP_BOUNDARY_BACKWARD, "norm_weight"},
+        {MHC_OP_BOUNDARY_BACKWARD, "parameters.norm_weight"}, {MHC_OP_COEFFICIENTS, "parameters.norm_weight"},
+        {MHC_OP_COEFFICIENTS_BACKWARD, "parameters.norm_weight"}, {MHC_OP_RMSNORM, "weight"}, {MHC_OP_RMSNORM_BACKWARD, "weight"}};
+    if (may_be_absent.count({call->operation(), name})) continue;
     SCOPED_TRACE(name);
     call->drop(name);
     expect_refused(*call, context_, {message_name(name), "NULL"});
@@ -168,12 +191,17 @@ bool in_place(mhc_operation operation, const std::string& output, const std::str
 
 std::string layer_of(const std::string& name) { return name.substr(0, name.find("].")); }
 
+// How messages speak of it beside another one: of two layers' tensors each with its layer.
+std::string message_name(const Operand& o, const Operand& other) {
+  const bool two_layers = o.name[0] == 'l' && other.name[0] == 'l' && layer_of(o.name) != layer_of(other.name);
+  return two_layers ? o.name : message_name(o.name);
+}
+
 TEST_P(Arguments, an_output_that_overlaps_is_refused) {
   auto call = make();
   for (Operand& out : call->operands())
     for (Operand& other : call->operands()) {
       if (&out == &other || out.role == Role::input) continue;
-      if (out.name[0] == 'l' && other.name[0] == 'l' && layer_of(out.name) != layer_of(other.name)) continue;  // see Recompute
       SCOPED_TRACE(out.name + " over " + other.name);
       mhc_tensor *to = other.tensor->get(), *moved = out.tensor->get();
       moved->data = to->data;
@@ -188,10 +216,10 @@ TEST_P(Arguments, an_output_that_overlaps_is_refused) {
       EXPECT_EQ(call->invoke(context_.get()), MHC_INVALID_ARGUMENT);
       const std::string message = mhc_last_error();
       EXPECT_NE(message.find("overlap"), std::string::npos) << message;
-      EXPECT_NE(message.find(message_name(out.name)), std::string::npos) << message;
+      EXPECT_NE(message.find(message_name(out, other)), std::string::npos) << message;
       const size_t page = 4096;  // a larger tensor may reach a third one behind the guarding page, and name that
       if (out.tensor->bytes().size() < page) {
-        EXPECT_NE(message.find(message_name(other.name)), std::string::npos) << message;
+        EXPECT_NE(message.find(message_name(other, out)), std::string::npos) << message;
       }
       EXPECT_EQ(before, other.tensor->bytes());
       out.tensor->repair();
@@ -201,17 +229,19 @@ TEST_P(Arguments, an_output_that_overlaps_is_refused) {
 // bfloat16 and float16 are as long as each other, so nothing but the type is wrong.
 TEST_P(Arguments, types_that_do_not_go_together_are_refused) {
   Form form = GetParam().form;
-  form.types = {kBf16, kBf16};
-  const size_t count = GetParam().make(form, random_)->operands().size();
-  for (size_t i = 0; i < count; ++i) {
-    auto call = GetParam().make(form, random_);
-    size_t rows = 0;
-    for (Operand& o : call->operands()) rows += o.tensor->element() == kBf16;
-    Operand& o = call->operands()[i];
-    if (!(o.tensor->element() == kBf16) || rows < 2) continue;
-    SCOPED_TRACE(o.name);
-    o.tensor->get()->dtype = kFp16.dtype;
-    expect_refused(*call, context_, {".dtype", "bfloat16", "float16"});
+  for (const Element& streams : {kBf16, kFp32}) {  // with float32 streams nothing but layer tensors
+    form.types = {streams, kBf16};
+    const size_t count = GetParam().make(form, random_)->operands().size();
+    for (size_t i = 0; i < count; ++i) {
+      auto call = GetParam().make(form, random_);
+      size_t rows = 0;
+      for (Operand& o : call->operands()) rows += o.tensor->element() == kBf16;
+      Operand& o = call->operands()[i];
+      if (!(o.tensor->element() == kBf16) || rows < 2) continue;
+      SCOPED_TRACE(std::string(streams.name) + " streams, " + o.name);
+      o.tensor->get()->dtype = kFp16.dtype;
+      expect_refused(*call, context_, {".dtype", "bfloat16", "float16"});
+    }
   }
 }
 
@@ -244,11 +274,14 @@ const std::vector<Number>& block_numbers() {
   static const std::vector<Number> all = {
       {"block of size 0", scalar(&Call::struct_size, 0), {"struct_size", "0"}},
       {"block too small", [](Call& c) { *c.struct_size -= 1; return true; }, {"struct_size"}},
-      {"a stream", [](Call& c) { *c.stream = &c; return true; }, {"stream", "NULL"}},
+      {"a stream", [](Call& c) { if (on_cuda()) return false; *c.stream = &c; return true; }, {"stream", "NULL"}},
       {"accumulate -1", scalar(&Call::accumulate, -1), {"accumulate", "-1"}},
       {"accumulate 4", scalar(&Call::accumulate, 4), {"accumulate", "4", "3"}},
       {"orientation -1", scalar(&Call::orientation, -1), {"orientation", "-1"}},
       {"orientation 2", scalar(&Call::orientation, 2), {"orientation", "2"}},
+      {"kind -1", scalar(&Call::kind, -1), {"kind", "-1"}},
+      {"tile -1", scalar(&Call::tile, -1), {"tile", "-1"}},
+      {"rounding -1", scalar(&Call::rounding, -1), {"scale_rounding", "-1"}},
       {"kind 3", scalar(&Call::kind, 3), {"kind", "3"}},
       {"tile 2", scalar(&Call::tile, 2), {"tile", "2"}},
       {"rounding 2", scalar(&Call::rounding, 2), {"scale_rounding", "2"}},
@@ -257,6 +290,8 @@ const std::vector<Number>& block_numbers() {
       {"eps infinite", scalar(&Call::eps, INFINITY), {"eps", "inf"}},
       {"amax_floor < 0", scalar(&Call::amax_floor, -2), {"amax_floor", "-2"}},
       {"amax_floor NaN", scalar(&Call::amax_floor, NAN), {"amax_floor", "nan"}},
+      {"amax_floor infinite", scalar(&Call::amax_floor, INFINITY), {"amax_floor", "inf"}},
+      {"layers -1", scalar(&Call::layers, -1), {"layers", "-1"}},
       {"no layers", scalar(&Call::layers, 0), {"layers", "0"}},
       {"too many layers", scalar(&Call::layers, 4097), {"layers", "4097", "4096"}},
   };
@@ -272,6 +307,9 @@ const std::vector<Number>& sinkhorn_numbers() {
       {"iterations 1001", config_field(&mhc_config::iterations, 1001), {"config.iterations", "1001", "1000"}},
       {"start 3", config_field(&mhc_config::sinkhorn_start, 3), {"config.sinkhorn_start", "3"}},
       {"start -1", config_field(&mhc_config::sinkhorn_start, -1), {"config.sinkhorn_start", "-1"}},
+      {"iterations -1", config_field(&mhc_config::iterations, -1), {"config.iterations", "-1", "1000"}},
+      {"order -1", config_field(&mhc_config::sinkhorn_order, -1), {"config.sinkhorn_order", "-1"}},
+      {"eps mode -1", config_field(&mhc_config::sinkhorn_eps_mode, -1), {"config.sinkhorn_eps_mode", "-1"}},
       {"order 2", config_field(&mhc_config::sinkhorn_order, 2), {"config.sinkhorn_order", "2"}},
       {"eps mode 3", config_field(&mhc_config::sinkhorn_eps_mode, 3), {"config.sinkhorn_eps_mode", "3"}},
       {"eps < 0", config_field(&mhc_config::sinkhorn_eps, -1), {"config.sinkhorn_eps", "-1"}},
@@ -285,6 +323,9 @@ const std::vector<Number>& head_numbers() {
   static const std::vector<Number> all = {
       {"config.struct_size 0", config_field(&mhc_config::struct_size, 0), {"config.struct_size", "0"}},
       {"config NULL", [](Call& c) { *c.config_pointer = nullptr; return true; }, {"config", "NULL"}},
+      {"rms eps mode -1", config_field(&mhc_config::rms_eps_mode, -1), {"config.rms_eps_mode", "-1"}},
+      {"rms_eps infinite", config_field(&mhc_config::rms_eps, INFINITY), {"config.rms_eps", "inf"}},
+      {"pre_eps NaN", config_field(&mhc_config::pre_eps, NAN), {"config.pre_eps", "nan"}},
       {"rms eps mode 2", config_field(&mhc_config::rms_eps_mode, 2), {"config.rms_eps_mode", "2"}},
       {"rms_eps < 0", config_field(&mhc_config::rms_eps, -1), {"config.rms_eps", "-1"}},
       {"rms_eps NaN", config_field(&mhc_config::rms_eps, NAN), {"config.rms_eps", "nan"}},
@@ -301,6 +342,12 @@ const std::vector<Number>& layer_numbers() {
       {"streams unlike x", [](Call& c) { c.config.streams = 2; return true; }, {"x.shape", "2"}},
       {"mode 4", config_field(&mhc_config::mode, 4), {"config.mode", "4"}},
       {"mode -1", config_field(&mhc_config::mode, -1), {"config.mode", "-1"}},
+      {"is_static -1", config_field(&mhc_config::is_static, -1), {"config.is_static", "-1"}},
+      {"shifted -1", config_field(&mhc_config::shifted, -1), {"config.shifted", "-1"}},
+      {"orientation -1", config_field(&mhc_config::orientation, -1), {"config.orientation", "-1"}},
+      {"post_multiplier < 0", config_field(&mhc_config::post_multiplier, -2), {"config.post_multiplier", "-2"}},
+      {"post_multiplier infinite", config_field(&mhc_config::post_multiplier, INFINITY), {"config.post_multiplier", "inf"}},
+      {"streams -1", config_field(&mhc_config::streams, -1), {"config.streams", "-1", "16"}},
       {"is_static 2", config_field(&mhc_config::is_static, 2), {"config.is_static", "2"}},
       {"shifted 2", config_field(&mhc_config::shifted, 2), {"config.shifted", "2"}},
       {"orientation 2", config_field(&mhc_config::orientation, 2), {"config.orientation", "2"}},
@@ -340,6 +387,17 @@ TEST_P(Arguments, no_context_is_refused) {
   EXPECT_NE(std::string(mhc_last_error()).find(std::string(call->function()) + ": context is NULL; expected"), std::string::npos)
       << mhc_last_error();
   EXPECT_TRUE(call->outputs_untouched());
+}
+
+TEST_P(Arguments, no_block_is_refused) {
+  auto call = make();
+  EXPECT_EQ(call->invoke_without_block(context_.get()), MHC_INVALID_ARGUMENT);
+  const std::string expected = std::string(call->function()) + ": args is NULL; expected";
+  EXPECT_EQ(std::string(mhc_last_error()).rfind(expected, 0), 0u) << mhc_last_error();
+  size_t bytes = 77;
+  EXPECT_EQ(mhc_workspace_size(context_.get(), call->operation(), nullptr, &bytes), MHC_INVALID_ARGUMENT);
+  EXPECT_EQ(std::string(mhc_last_error()).rfind(expected, 0), 0u) << mhc_last_error();
+  EXPECT_EQ(bytes, 77u);
 }
 
 // What it takes is known without any data, is said when it is missing, and is enough.
@@ -405,12 +463,19 @@ const std::vector<Row>& rows() {
       {"mix of no coefficients", make_boundary, residual, extra("next.mix", {5, 24}), {"next.mix"}},
       {"d_projection when static", make_coefficients_backward, is_static, extra("d_parameters.projection", {24, 96}), {"d_parameters.projection"}},
       {"d_scale when static", make_boundary_backward, is_static, extra("d_parameters.scale", {3}), {"d_parameters.scale"}},
+      {"d_norm_weight when static", make_coefficients_backward, is_static, extra("d_parameters.norm_weight", {96}), {"d_parameters.norm_weight"}},
+      {"d_projection when static", make_boundary_backward, is_static, extra("d_parameters.projection", {24, 96}), {"d_parameters.projection"}},
+      {"d_norm_weight when static", make_boundary_backward, is_static, extra("d_parameters.norm_weight", {96}), {"d_parameters.norm_weight"}},
       {"d_bias of a residual", make_coefficients_backward, residual, extra("d_parameters.bias", {24}), {"d_parameters.bias"}},
       {"d_norm_weight without it", make_coefficients_backward, nothing, extra("d_parameters.norm_weight", {96}), {"d_parameters.norm_weight"}},
       {"d_norm_weight without norm_weight", make_boundary_backward, nothing, extra("d_norm_weight", {24}), {"d_norm_weight"}},
       {"no mix", make_coefficients_backward, nothing, without("mix"), {"mix", "NULL"}},
       {"no inv_rms", make_boundary_backward, nothing, without("inv_rms"), {"inv_rms", "NULL"}},
       {"d_f without f", make_boundary_backward, first, extra("d_f", {5, 24}), {"d_f", "f"}},
+      {"post_mix without f", make_boundary_backward, first, extra("post_mix", {5, 4}), {"post_mix", "f"}},
+      {"res_mix without f", make_boundary_backward, first, extra("res_mix", {5, 4, 4}), {"res_mix", "f"}},
+      {"shifted_pre_mix unshifted", make_boundary_backward, nothing, extra("shifted_pre_mix", {5, 4}), {"shifted_pre_mix", "config.shifted"}},
+      {"no shifted_pre_mix", make_boundary_backward, shifted, without("shifted_pre_mix"), {"shifted_pre_mix", "NULL"}},
       {"d_post_mix without f", make_boundary_backward, first, extra("d_post_mix", {5, 4}), {"d_post_mix", "f"}},
       {"d_res_mix without f", make_boundary_backward, first, extra("d_res_mix", {5, 4, 4}), {"d_res_mix", "f"}},
       {"d_pre_mix_next unshifted", make_boundary_backward, nothing, extra("d_pre_mix_next", {5, 4}), {"d_pre_mix_next", "config.shifted"}},
@@ -419,6 +484,8 @@ const std::vector<Row>& rows() {
       {"mix of a mean", make_head, mean, extra("mix", {5, 4}), {"mix"}},
       {"inv_rms of a mean", make_head, mean, extra("inv_rms", {5}), {"inv_rms"}},
       {"d_projection of a mean", make_head_backward, mean, extra("d_projection", {4, 96}), {"d_projection"}},
+      {"d_scale of a mean", make_head_backward, mean, extra("d_scale", {1}), {"d_scale"}},
+      {"d_bias of a mean", make_head_backward, mean, extra("d_bias", {4}), {"d_bias"}},
       {"d_weight without weight", make_rmsnorm_backward, nothing, extra("d_weight", {24}), {"d_weight", "weight"}},
       {"no x in a weighted head", make_head_backward, nothing, without("x"), {"x", "NULL"}},
       {"recompute unshifted with shifted_pre_mix", make_recompute, nothing, extra("shifted_pre_mix", {5, 4}), {"shifted_pre_mix", "config.shifted"}},
@@ -428,11 +495,36 @@ const std::vector<Row>& rows() {
       {"17 streams", make_pre, [](Form& f) { f.streams = 17; }, as_is, {"streams", "17", "16"}},
       {"17 streams", make_post, [](Form& f) { f.streams = 17; }, as_is, {"streams", "17", "16"}},
       {"17 streams", make_expand, [](Form& f) { f.streams = 17; }, as_is, {"streams", "17", "16"}},
+      {"17 streams", make_expand_backward, [](Form& f) { f.streams = 17; }, as_is, {"streams", "17", "16"}},
+      {"17 streams", make_pre_backward, [](Form& f) { f.streams = 17; }, as_is, {"streams", "17", "16"}},
+      {"17 streams", make_post_backward, [](Form& f) { f.streams = 17; }, as_is, {"streams", "17", "16"}},
+      {"17 streams", make_head, [](Form& f) { f.streams = 17; }, as_is, {"streams", "17", "16"}},
+      {"17 streams", make_head, [](Form& f) { f.streams = 17; f.kind = MHC_HEAD_MEAN; }, as_is, {"streams", "17", "16"}},
+      {"17 streams", make_head, [](Form& f) { f.streams = 17; f.kind = MHC_HEAD_SUM; }, as_is, {"streams", "17", "16"}},
+      {"17 streams", make_head_backward, [](Form& f) { f.streams = 17; f.kind = MHC_HEAD_MEAN; }, as_is, {"streams", "17", "16"}},
+      {"17 streams", make_head_backward, [](Form& f) { f.streams = 17; f.kind = MHC_HEAD_SUM; }, as_is, {"streams", "17", "16"}},
       {"17 streams", make_gain, [](Form& f) { f.streams = 17; }, as_is, {"streams", "17", "16"}},
       {"17 x 17", make_birkhoff, [](Form& f) { f.streams = 16; },
        [](Call& c) { c.replace("matrix", std::make_unique<Tensor>(kFp32, std::vector<int64_t>{5, 17, 17})); }, {"matrix", "17", "16"}},
       {"no width", make_pre, [](Form& f) { f.width = 0; }, as_is, {"width", "0"}},
+      {"no width", make_pre_backward, [](Form& f) { f.width = 0; }, as_is, {"width", "0"}},
+      {"no width", make_post, [](Form& f) { f.width = 0; }, as_is, {"width", "0"}},
+      {"no width", make_post_backward, [](Form& f) { f.width = 0; }, as_is, {"width", "0"}},
+      {"no width", make_expand, [](Form& f) { f.width = 0; }, as_is, {"width", "0"}},
+      {"no width", make_expand_backward, [](Form& f) { f.width = 0; }, as_is, {"width", "0"}},
+      {"no width", make_head, [](Form& f) { f.width = 0; f.kind = MHC_HEAD_MEAN; }, as_is, {"width", "0"}},
+      {"no width", make_head_backward, [](Form& f) { f.width = 0; f.kind = MHC_HEAD_MEAN; }, as_is, {"width", "0"}},
+      {"no width", make_coefficients, [](Form& f) { f.width = 0; f.config.is_static = 1; }, as_is, {"width", "0"}},
+      {"no width", make_coefficients_backward, [](Form& f) { f.width = 0; f.config.is_static = 1; }, as_is, {"width", "0"}},
+      {"no width", make_boundary, [](Form& f) { f.width = 0; f.config.is_static = 1; }, as_is, {"width", "0"}},
+      {"no width", make_boundary_backward, [](Form& f) { f.width = 0; f.config.is_static = 1; }, as_is, {"width", "0"}},
+      {"no width", make_recompute, [](Form& f) { f.width = 0; f.config.is_static = 1; }, as_is, {"width", "0"}},
+      {"no width", make_rmsnorm_backward, [](Form& f) { f.width = 0; }, as_is, {"width", "0"}},
       {"no width", make_rmsnorm, [](Form& f) { f.width = 0; }, as_is, {"width", "0"}},
+      {"0 x 0", make_sinkhorn_backward, [](Form& f) { f.streams = 0; }, as_is, {"logits", "0"}},
+      {"0 x 0", make_gain, [](Form& f) { f.streams = 0; }, as_is, {"res_mix", "0", "16"}},
+      {"0 x 0", make_birkhoff, nothing,
+       [](Call& c) { c.replace("matrix", std::make_unique<Tensor>(kFp32, std::vector<int64_t>{5, 0, 0})); }, {"matrix", "0", "16"}},
       {"0 x 0", make_sinkhorn, [](Form& f) { f.streams = 0; }, as_is, {"logits", "0"}},
       {"0 x 0", make_doubly_stochastic_distance, [](Form& f) { f.streams = 0; }, as_is, {"matrix", "0"}},
       {"no layers", make_gain, [](Form& f) { f.layers = 0; }, as_is, {"res_mix", "0"}},
@@ -451,6 +543,37 @@ TEST(ArgumentRows, each_is_refused) {
     row.spoil(*call);
     expect_refused(*call, context, row.words);
   }
+}
+
+// Streams in 16 bits want a layer of their own type.
+TEST(ArgumentRows, streams_of_one_type_and_a_layer_of_another) {
+  Random random;
+  Context context;
+  const Maker makers[] = {make_pre, make_pre_backward, make_post, make_post_backward, make_boundary, make_boundary_backward,
+                          make_expand, make_expand_backward, make_head, make_head_backward, make_recompute};
+  for (const Maker& make : makers)
+    for (const Types& types : {Types{kBf16, kFp32}, Types{kFp16, kFp32}, Types{kBf16, kFp16}, Types{kFp16, kBf16}}) {
+      Form form;
+      form.types = types;
+      auto call = make(form, random);
+      SCOPED_TRACE(std::string(call->function()) + ": " + form.describe());
+      const std::map<std::string, std::string> names = {{"fp32", "float32"}, {"bf16", "bfloat16"}, {"fp16", "float16"}};
+      expect_refused(*call, context, {".dtype is " + names.at(types.layer.name), names.at(types.streams.name)});
+    }
+}
+
+// A gigantic tensor that no address space could hold is refused before anybody counts its bytes.
+TEST(ArgumentRows, a_tensor_that_reaches_too_far) {
+  Random random;
+  Context context;
+  auto call = make_sinkhorn(Form{}, random);
+  for (const char* name : {"logits", "out"}) (*call)[name].get()->shape[0] = int64_t{1} << 40;
+  (*call)["logits"].get()->strides[0] = int64_t{1} << 40;
+  size_t bytes = 77;
+  EXPECT_EQ(call->workspace(context.get(), &bytes), MHC_INVALID_ARGUMENT);
+  for (const char* word : {"mhc_sinkhorn: logits.strides", "1099511627776", "2^56"})
+    EXPECT_NE(std::string(mhc_last_error()).find(word), std::string::npos) << mhc_last_error();
+  EXPECT_EQ(bytes, 77u);
 }
 
 TEST(ArgumentRows, a_block_that_is_not_there) {

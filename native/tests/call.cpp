@@ -47,7 +47,7 @@ mhc_status Call::run(mhc_context* context) {
   mhc_context_info info = {};
   info.struct_size = sizeof info;
   mhc_context_get_info(context, &info);
-  for (Operand& operand : operands_) operand.tensor->get()->device = info.device;
+  for (Operand& operand : operands_) operand.tensor->set_device(info.device);
   size_t bytes = 0;
   mhc_status status = workspace(context, &bytes);
   if (status == MHC_OK) status = mhc_context_reserve(context, bytes);

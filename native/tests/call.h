@@ -53,6 +53,8 @@ class Call {
   // Runs it on whatever workspace there is.
   virtual mhc_status invoke(mhc_context* context) = 0;
   virtual mhc_status workspace(mhc_context* context, size_t* bytes) = 0;
+  // With NULL for its block.
+  virtual mhc_status invoke_without_block(mhc_context* context) = 0;
 
   void poison_outputs();
   bool outputs_untouched();

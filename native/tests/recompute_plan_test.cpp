@@ -89,8 +89,12 @@ TEST(RecomputePlan, refuses_bad_input) {
                 {"more stages than layers", Plan(9, 4, {}, 10), {"stages", "10", "9"}},
                 {"stages of too few layers", Plan(9, 4, {4, 4}), {"stage_layers", "8", "9"}},
                 {"a stage without layers", Plan(9, 4, {9, 0}), {"stage_layers", "0"}},
+                {"layers < 0", Plan(-1, 4), {"layers", "-1", "1000000"}},
+                {"streams < 0", Plan(9, -1), {"streams", "-1", "16"}},
+                {"stages < 0", Plan(9, 4, {}, -1), {"stages", "-1", "9"}},
+                {"a stage of less than no layers", Plan(9, 4, {10, -1}), {"stage_layers", "-1"}},
                 {"a block too small", Plan(9, 4), {"struct_size", "4"}}};
-  rows[8].plan.args.struct_size = 4;
+  std::end(rows)[-1].plan.args.struct_size = 4;
   for (Row& row : rows) {
     SCOPED_TRACE(row.what);
     row.plan.args.blocks = 77;
@@ -105,6 +109,7 @@ TEST(RecomputePlan, refuses_bad_input) {
     EXPECT_EQ(row.plan.starts[0], -7);
   }
   EXPECT_EQ(mhc_recompute_plan(nullptr), MHC_INVALID_ARGUMENT);
+  EXPECT_EQ(std::string(mhc_last_error()).rfind("mhc_recompute_plan: args is NULL; expected", 0), 0u) << mhc_last_error();
 }
 
 }  // namespace

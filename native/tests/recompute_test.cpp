@@ -112,22 +112,53 @@ TEST(Recompute, is_the_boundaries_to_the_bit_for_large_residuals) {
   expect_boundaries(*call, form, random, context);
 }
 
+// Which layers they are, in any order and however many there are, is said.
 TEST(Recompute, refuses_layers_that_share_memory) {
   Random random;
   Context context(MHC_CPU_TIER_PLAIN);  // it is refused before any device is asked
-  auto call = make_recompute({}, random);
+  Form form;
+  form.tokens = 2;
+  form.width = 3;
+  form.layers = 200;
+  auto call = make_recompute(form, random);
   ASSERT_EQ(call->run(context), MHC_OK) << mhc_last_error();
-  for (const std::string out : {"layer[0].x", "layer[2].h"})
-    for (const std::string other : {"layer[1].x", "layer[1].h", "layer[1].f"}) {
-      mhc_tensor *moved = (*call)[out].get(), *to = (*call)[other].get();
-      moved->data = to->data;
-      moved->byte_offset = to->byte_offset;
-      EXPECT_EQ(call->invoke(context.get()), MHC_INVALID_ARGUMENT) << out << ", " << other;
-      const std::string message = mhc_last_error();
-      for (const std::string& part : {out, other, std::string("overlap")}) EXPECT_NE(message.find(part), std::string::npos) << message;
-      (*call)[out].repair();
-    }
+  for (const auto& [one, two] : std::vector<std::pair<int, int>>{{0, 1}, {2, 1}, {0, 199}, {199, 64}, {70, 69}, {127, 128}, {130, 191}, {198, 199}})
+    for (const char* out : {"x", "h", "out.mix"})
+      for (const char* other : {"x", "h", "f", "out.inv_rms", "parameters.bias"}) {
+        const std::string first = layer(one) + out, second = layer(two) + other;
+        mhc_tensor *moved = (*call)[first].get(), *to = (*call)[second].get();
+        moved->data = to->data;
+        moved->byte_offset = to->byte_offset;
+        call->poison_outputs();
+        EXPECT_EQ(call->invoke(context.get()), MHC_INVALID_ARGUMENT) << first << ", " << second;
+        const std::string message = mhc_last_error();
+        for (const std::string& part : {first, second, std::string("overlap")}) EXPECT_NE(message.find(part), std::string::npos) << message;
+        EXPECT_TRUE(call->outputs_untouched()) << message;
+        (*call)[first].repair();
+      }
   EXPECT_EQ(call->run(context), MHC_OK) << mhc_last_error();
+}
+
+// Slices of one buffer lie between each other without sharing an element, and parameters may be one and the same.
+TEST(Recompute, takes_layers_in_slices_of_one_buffer) {
+  Random random;
+  Context context(MHC_CPU_TIER_PLAIN);
+  Form form;
+  auto apart = make_recompute(form, random), sliced = make_recompute(form, random);
+  const int64_t n = form.streams, T = form.tokens, L = form.layers;
+  Tensor all(kFp32, {T, L, 2 * n});
+  for (Operand& o : apart->operands())
+    if (o.role == Role::input) (*sliced)[o.name].set_bytes(o.tensor->bytes());
+  for (int32_t l = 0; l < L; ++l) {
+    sliced->replace(layer(l) + "out.pre_mix", std::make_unique<Tensor>(all, l * 2 * n, std::vector<int64_t>{T, n}, std::vector<int64_t>{L * 2 * n, 1}));
+    sliced->replace(layer(l) + "out.post_mix", std::make_unique<Tensor>(all, l * 2 * n + n, std::vector<int64_t>{T, n}, std::vector<int64_t>{L * 2 * n, 1}));
+    for (Call* call : {apart.get(), sliced.get()})
+      if (l > 0)
+        call->replace(layer(l) + "parameters.bias", std::make_unique<Tensor>((*call)[layer(0) + "parameters.bias"], 0, std::vector<int64_t>{24}, std::vector<int64_t>{1}));
+  }
+  ASSERT_EQ(apart->run(context), MHC_OK) << mhc_last_error();
+  ASSERT_EQ(sliced->run(context), MHC_OK) << mhc_last_error();
+  for (Operand& o : apart->operands()) EXPECT_TRUE(same_bits(*o.tensor, (*sliced)[o.name])) << o.name;
 }
 
 }  // namespace

@@ -130,11 +130,13 @@ Tensor::Tensor(const Element& element, std::vector<int64_t> shape, std::vector<i
 void Tensor::describe() {
   shape_copy_ = shape_;
   strides_copy_ = strides_;
-  descriptor_ = {memory_->data(), {MHC_DEVICE_CPU, 0}, (int32_t)shape_.size(), element_.dtype,
+  descriptor_ = {memory_->data(), device_, (int32_t)shape_.size(), element_.dtype,
                  shape_copy_.data(), strides_copy_.data(), first_byte_};
 }
 
 void Tensor::repair() { describe(); }
+
+void Tensor::set_device(mhc_device device) { device_ = descriptor_.device = device; }
 
 int64_t Tensor::count() const {
   int64_t count = 1;
@@ -222,14 +224,12 @@ bool full() {
   return wanted && std::strcmp(wanted, "1") == 0;
 }
 
-namespace {
-
 bool on_cuda() {
   const char* device = std::getenv("MHC_TEST_DEVICE");
   return device && std::strcmp(device, "cuda") == 0;
 }
 
-}  // namespace
+mhc_device test_device() { return {on_cuda() ? MHC_DEVICE_CUDA : MHC_DEVICE_CPU, 0}; }
 
 Context::Context(int32_t tier, int32_t threads) {
   mhc_context_options options = {};

@@ -46,6 +46,12 @@ struct Types {
 };
 inline const std::vector<Types> kTypes = {{kFp32, kFp32}, {kBf16, kBf16}, {kFp16, kFp16}, {kFp32, kBf16}, {kFp32, kFp16}};
 
+// ------------------------------------------------------------------------------------------------------------- device
+
+// MHC_TEST_DEVICE=cuda in the environment: contexts and tensors are the CUDA device's unless a test says otherwise.
+bool on_cuda();
+mhc_device test_device();
+
 // ------------------------------------------------------------------------------------------------------------- memory
 
 // Bytes whose last one is the last of a page; the page behind and the page before cannot be touched.
@@ -94,6 +100,8 @@ class Tensor {
   bool padding_intact() const;
   // Restores the descriptor after a test broke it.
   void repair();
+  // Where it says to be; from the beginning the device of the tests.
+  void set_device(mhc_device device);
 
   Tensor(Tensor&&) = delete;
   Tensor& operator=(const Tensor&) = delete;
@@ -105,6 +113,7 @@ class Tensor {
   std::vector<int64_t> shape_, strides_, shape_copy_, strides_copy_;
   std::shared_ptr<GuardedMemory> memory_;
   size_t first_byte_ = 0;
+  mhc_device device_ = test_device();
   mhc_tensor descriptor_ = {};
 };
 
@@ -143,7 +152,7 @@ class Context {
   mhc_context* context_ = nullptr;
 };
 
-// The vector tiers that this CPU can run, the counting one aside; or with MHC_TEST_DEVICE=cuda in the environment kCuda alone.
+// The vector tiers that this CPU can run, the counting one aside; or kCuda alone.
 std::vector<int32_t> tiers();
 inline constexpr int32_t kCuda = 1000;  // as a tier: the CUDA device
 std::string tier_name(int32_t tier);

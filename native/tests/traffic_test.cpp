@@ -21,7 +21,6 @@ struct Ledger {
   std::optional<Rows> cuda_read = {}, cuda_written = {};  // where src/cuda/LEDGER.md says other than the design
 };
 
-bool on_cuda() { return tiers().front() == kCuda; }
 int32_t counting() { return on_cuda() ? kCuda : MHC_CPU_TIER_COUNTING; }
 
 constexpr int64_t n = 4;
@@ -130,6 +129,25 @@ TEST(TrafficFp8, is_one_pass) {
   t = counted(*boundary, context);
   EXPECT_EQ(t.row_bytes_read, 2 * 5 * elements);
   EXPECT_EQ(t.row_bytes_written, 2 * 5 * elements + elements);
+}
+
+// More tensors than any other operation has are counted all.
+TEST(TrafficRecompute, is_one_pass_of_many_layers) {
+  Random random;
+  Context context(counting());
+  Form form;
+  form.layers = 40;
+  form.tokens = 3;
+  form.width = 37;
+  auto call = make_recompute(form, random);
+  const mhc_traffic t = counted(*call, context);
+  const uint64_t layer_bytes = 4 * 3 * 37;
+  EXPECT_EQ(t.row_bytes_written, (41 * n + 40) * layer_bytes);
+  if (!on_cuda()) {  // where the residual is read once a layer too
+    EXPECT_EQ(t.row_bytes_read, (n + 40) * layer_bytes);
+  }
+  EXPECT_GE(t.parameter_bytes_read, 40 * 24 * (uint64_t)n * 37 * 4);
+  EXPECT_EQ(t.coefficient_bytes_written, 40 * 3 * (4 + 4 + 16 + 24 + 1) * 4u);
 }
 
 // What is not counted as memory traffic has to fit a second-level cache, at the widths that models have.

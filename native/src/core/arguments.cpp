@@ -42,7 +42,7 @@ constexpr TypeRow kTypes[] = {
     {DType::I32, MHC_DTYPE_INT, 32, "int32"},
 };
 
-constexpr int64_t kMostElements = int64_t{1} << 56;
+constexpr int64_t kMostElements = int64_t{1} << 56, kMostExtent = int64_t{1} << 40, kMostStride = int64_t{1} << 44;
 
 bool find_type(mhc_dtype dtype, DType* type) {
   for (const TypeRow& row : kTypes) {
@@ -106,6 +106,31 @@ Range range_of(const View& view) {
     (reach < 0 ? low : high) += reach;
   }
   return {low, high + size};
+}
+
+// Whether the last element is within kMostElements of the first.
+bool reach_is_possible(const View& view) {
+  int64_t reach = 0, step = 0;
+  for (int i = 0; i < view.rank; ++i) {
+    if (view.shape[i] < 2) continue;
+    if (__builtin_mul_overflow(view.shape[i] - 1, view.stride[i], &step) || step > kMostElements) return false;
+    reach += step;
+  }
+  return reach <= kMostElements;
+}
+
+// Whether each dimension steps over all that those with smaller strides reach: then no two elements are one.
+bool elements_apart(const View& view) {
+  for (int i = 0; i < view.rank; ++i) {
+    if (view.shape[i] < 2) continue;
+    int64_t reach = 0;
+    for (int j = 0; j < view.rank; ++j) {
+      bool smaller = view.stride[j] < view.stride[i] || (view.stride[j] == view.stride[i] && j < i);
+      if (smaller) reach += std::max<int64_t>(view.shape[j] - 1, 0) * view.stride[j];
+    }
+    if (view.stride[i] <= reach) return false;
+  }
+  return true;
 }
 
 // Two slices of the same rows, such as pre and post within one [T, m] buffer: same step from token to token, and
@@ -187,7 +212,8 @@ Arguments& Arguments::operator=(const Arguments& other) {
   shapes_only_ = other.shapes_only_;
   status_ = other.status_;
   count_ = other.count_;
-  std::uninitialized_copy(other.begin(), other.end(), items_);
+  parts_ = other.parts_;
+  std::uninitialized_copy(other.items_, other.items_ + other.count_, items_);
   return *this;
 }
 
@@ -203,14 +229,6 @@ bool Arguments::share_memory(const mhc_tensor& one, const mhc_tensor& other) con
   find_type(one.dtype, &type);
   find_type(other.dtype, &other_type);
   return !interleaved(view_of(one, type), view_of(other, other_type));
-}
-
-void Arguments::adopt(const Arguments& part) {
-  for (const Item& item : part) {
-    bool known = false;
-    for (const Item& own : *this) known |= own.view.data == item.view.data && own.written == item.written;
-    if (!known && count_ < kMaxItems) new (&items_[count_++]) Item(item);
-  }
 }
 
 bool Arguments::block(const void* args, size_t expected_size) {
@@ -248,7 +266,11 @@ bool Arguments::check_shape(const char* name, const mhc_tensor& tensor, Shape sh
   for (const Extent& extent : shape) {
     int64_t expected = extent.dim ? extent.dim->value : extent.value;
     int64_t actual = tensor.shape[i++];
-    if (actual < 0 || actual > (int64_t{1} << 40) || (expected >= 0 && actual != expected)) {
+    if (actual > kMostExtent) {
+      fault("%s.shape is %s; expected no dimension above 2^40", name, text_of(rank, tensor.shape).data);
+      return false;
+    }
+    if (actual < 0 || (expected >= 0 && actual != expected)) {
       fault("%s.shape is %s; expected %s", name, text_of(rank, tensor.shape).data, text_of(shape).data);
       return false;
     }
@@ -282,8 +304,9 @@ bool Arguments::check_strides(const char* name, const View& view, LastDim last, 
     return false;
   }
   for (int i = 0; i < rank; ++i) {
-    if (view.stride[i] < 0 || view.stride[i] > (int64_t{1} << 44)) {
-      fault("%s.strides are %s; expected none negative", name, text_of(rank, view.stride).data);
+    if (view.stride[i] < 0 || view.stride[i] > kMostStride) {
+      fault("%s.strides are %s; expected none %s", name, text_of(rank, view.stride).data,
+            view.stride[i] < 0 ? "negative" : "above 2^44");
       return false;
     }
     if (written && view.stride[i] == 0 && view.shape[i] > 1) {
@@ -291,6 +314,16 @@ bool Arguments::check_strides(const char* name, const View& view, LastDim last, 
             text_of(rank, view.stride).data);
       return false;
     }
+  }
+  if (!reach_is_possible(view)) {
+    fault("%s.strides are %s; expected that its %lld elements reach over at most 2^56", name, text_of(rank, view.stride).data,
+          static_cast<long long>(element_count(view)));
+    return false;
+  }
+  if (written && !elements_apart(view)) {
+    fault("%s.strides are %s; expected an output's elements apart, each stride beyond what the smaller ones reach", name,
+          text_of(rank, view.stride).data);
+    return false;
   }
   return true;
 }

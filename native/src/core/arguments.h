@@ -93,8 +93,13 @@ class Arguments {
   // No output shares memory with another argument. in_place: this output may be exactly that input.
   void no_overlap(const char* in_place_output = nullptr, const char* in_place_input = nullptr);
 
-  // Another part's tensors are this call's too, for counting; as many as there is room for.
-  void adopt(const Arguments& part);
+  // Tensors of this call that are read part by part, however many there are.
+  struct Parts {
+    const void* owner = nullptr;
+    int32_t count = 0;
+    Arguments (*read)(const void* owner, int32_t index) = nullptr;
+  };
+  void adopt(const Parts& parts) { parts_ = parts; }
 
   // Bytes from the first element to behind the last one; none if there is no element.
   struct Range {
@@ -111,8 +116,12 @@ class Arguments {
     bool written;
     Traffic traffic;
   };
-  const Item* begin() const { return items_; }
-  const Item* end() const { return items_ + count_; }
+  // Every tensor of the call, those of its parts too.
+  template <class Body>
+  void for_each(const Body& body) const {
+    for (int i = 0; i < count_; ++i) body(items_[i]);
+    for (int32_t i = 0; i < parts_.count; ++i) parts_.read(parts_.owner, i).for_each(body);
+  }
   const char* function() const { return function_; }
   mhc_device device() const { return device_; }
 
@@ -122,11 +131,12 @@ class Arguments {
   bool check_strides(const char* name, const View& view, LastDim last, bool written);
   void keep(const char* name, const View& view, bool written, Shape shape);
 
-  static constexpr int kMaxItems = 64;
+  static constexpr int kMaxItems = 64;  // boundary_backward has the most, 31
   const char* function_;
   mhc_device device_;
   bool shapes_only_;
   mhc_status status_ = MHC_OK;
+  Parts parts_;
   int count_ = 0;
   union {
     Item items_[kMaxItems];  // the first count_ of them; the others are not even cleared

@@ -561,62 +561,93 @@ void read_layer(Arguments& a, const mhc_config& config, const mhc_recompute_laye
   views->h = a.out("layer.h", layer.h, {d.tokens, d.width}, Types::Row, Need::Optional);
 }
 
-// True only if no layer's x or h reaches over bytes of another layer's x, h or f; not for as many layers as no model has.
-bool surely_apart(const Arguments& a, const mhc_recompute_args& args) {
-  constexpr int32_t kMostLayers = 512;
-  struct Piece {
-    Arguments::Range range;
+// A tensor of one layer, with its bytes.
+struct LayerTensor {
+  Arguments::Range range;
+  const mhc_tensor* tensor;
+  const char* name;
+  int32_t layer;
+  bool written;
+};
+constexpr int kTensorsOfLayer = 12;
+
+// Those of a layer that have elements; returns how many.
+int tensors_of(const Arguments& a, const mhc_recompute_layer& layer, int32_t index, LayerTensor* to) {
+  const struct {
+    const char* name;
+    const mhc_tensor* tensor;
     bool written;
-  };
-  Piece pieces[3 * kMostLayers];
+  } all[kTensorsOfLayer] = {{"parameters.projection", layer.parameters.projection, false},
+                            {"parameters.scale", layer.parameters.scale, false},
+                            {"parameters.bias", layer.parameters.bias, false},
+                            {"parameters.norm_weight", layer.parameters.norm_weight, false},
+                            {"f", layer.f, false},
+                            {"out.pre_mix", layer.out.pre_mix, true},
+                            {"out.post_mix", layer.out.post_mix, true},
+                            {"out.res_mix", layer.out.res_mix, true},
+                            {"out.mix", layer.out.mix, true},
+                            {"out.inv_rms", layer.out.inv_rms, true},
+                            {"x", layer.x, true},
+                            {"h", layer.h, true}};
   int count = 0;
-  if (args.layers > kMostLayers) return false;
-  for (int32_t l = 0; l < args.layers; ++l) {
-    const mhc_recompute_layer& layer = args.layer[l];
-    for (const mhc_tensor* tensor : {static_cast<const mhc_tensor*>(layer.x), static_cast<const mhc_tensor*>(layer.h), layer.f}) {
-      if (tensor) pieces[count++] = {a.range_of(*tensor), tensor != layer.f};
-    }
+  for (const auto& [name, tensor, written] : all) {
+    Arguments::Range range;
+    if (tensor) range = a.range_of(*tensor);
+    if (range.first < range.last) to[count++] = {range, tensor, name, index, written};
   }
-  std::sort(pieces, pieces + count, [](const Piece& p, const Piece& q) { return p.range.first < q.range.first; });
-  intptr_t behind_all = INTPTR_MIN, behind_written = INTPTR_MIN;
-  for (const Piece* piece = pieces; piece < pieces + count; ++piece) {
-    if (piece->range.first == piece->range.last) continue;
-    if (piece->range.first < (piece->written ? behind_all : behind_written)) return false;
-    behind_all = std::max(behind_all, piece->range.last);
-    if (piece->written) behind_written = std::max(behind_written, piece->range.last);
-  }
-  return true;
+  return count;
 }
 
-// A layer's x and h share no memory with another layer's x, h or f.
-void check_layers_apart(Arguments& a, const mhc_recompute_args& args) {
-  if (!a.good() || surely_apart(a, args)) return;
-  for (int32_t l = 0; a.good() && l < args.layers; ++l) {
-    const mhc_recompute_layer& layer = args.layer[l];
-    for (int32_t k = 0; a.good() && k < args.layers; ++k) {
-      if (k == l) continue;
-      const mhc_recompute_layer& other = args.layer[k];
-      for (const mhc_tensor* out : {layer.x, layer.h}) {
-        for (const mhc_tensor* any : {static_cast<const mhc_tensor*>(other.x), static_cast<const mhc_tensor*>(other.h), other.f}) {
-          if (out && any && a.share_memory(*out, *any)) {
-            a.fault("layer[%d].%s overlaps layer[%d].%s in memory; expected no overlap", l, out == layer.x ? "x" : "h",
-                    k, any == other.x ? "x" : any == other.h ? "h" : "f");
-          }
-        }
-      }
+// Finds an output of one layer that shares memory with a tensor of another one, going by where each begins.
+void check_apart(Arguments& a, LayerTensor* tensors, int count) {
+  LayerTensor* const end = tensors + count;
+  std::sort(tensors, end, [](const LayerTensor& p, const LayerTensor& q) { return p.range.first < q.range.first; });
+  for (const LayerTensor* one = tensors; one < end; ++one) {
+    for (const LayerTensor* other = one + 1; other < end && other->range.first < one->range.last; ++other) {
+      if (one->layer == other->layer || !(one->written || other->written)) continue;
+      if (!a.share_memory(*one->tensor, *other->tensor)) continue;
+      const LayerTensor &out = one->written ? *one : *other, &with = one->written ? *other : *one;
+      a.fault("layer[%d].%s overlaps layer[%d].%s in memory; expected no overlap", out.layer, out.name, with.layer,
+              with.name);
+      return;
     }
   }
+}
+
+// No layer's outputs share memory with another layer's tensors. Some layers at a time, each with each: nothing is allocated,
+// and as many as a model has are looked at in one go.
+void check_layers_apart(Arguments& a, const mhc_recompute_args& args) {
+  constexpr int32_t kLayers = 64;
+  LayerTensor tensors[2 * kLayers * kTensorsOfLayer];
+  auto collect = [&](int32_t first, LayerTensor* to) {
+    int count = 0;
+    for (int32_t l = first; l < std::min(first + kLayers, args.layers); ++l) count += tensors_of(a, args.layer[l], l, to + count);
+    return count;
+  };
+  for (int32_t i = 0; a.good() && (i == 0 || i + kLayers < args.layers); i += kLayers) {
+    for (int32_t j = i + kLayers; a.good() && (j == kLayers || j < args.layers); j += kLayers) {
+      int count = collect(i, tensors);
+      count += collect(j, tensors + count);
+      check_apart(a, tensors, count);
+    }
+  }
+}
+
+// The tensors of one layer, which were all checked.
+Arguments read_unchecked(const RecomputeProblem& p, int32_t index, RecomputeLayerViews* views) {
+  Arguments unchecked("mhc_recompute", p.device, false);
+  Dims d;
+  d.tokens.value = p.sizes.tokens;
+  d.width.value = p.sizes.width;
+  read_layer(unchecked, p.config, p.layer[index], false, d, views);
+  return unchecked;
 }
 
 }  // namespace
 
 RecomputeLayerViews RecomputeProblem::at(int32_t index) const {
-  Arguments unchecked("mhc_recompute", device, false);
-  Dims d;
-  d.tokens.value = sizes.tokens;
-  d.width.value = sizes.width;
   RecomputeLayerViews views;
-  read_layer(unchecked, config, layer[index], false, d, &views);
+  read_unchecked(*this, index, &views);
   return views;
 }
 
@@ -650,7 +681,6 @@ void read_arguments(Arguments& a, const mhc_recompute_args& args, RecomputeProbl
     }
     one.no_overlap();
     if (!one.good()) a.adopt_fault(one, "layer[%d]", l);
-    a.adopt(one);
   }
   check_layers_apart(a, args);
   if (first_layer_tensor) p->layer_type = first_layer_tensor.type;
@@ -658,6 +688,11 @@ void read_arguments(Arguments& a, const mhc_recompute_args& args, RecomputeProbl
   p->layers = args.layers;
   p->layer = args.layer;
   p->sizes = d.sizes(mix_count_of(p->config));
+  if (!a.good()) return;
+  a.adopt({p, p->layers, [](const void* owner, int32_t index) {
+             RecomputeLayerViews views;
+             return read_unchecked(*static_cast<const RecomputeProblem*>(owner), index, &views);
+           }});
 }
 
 }  // namespace mhc

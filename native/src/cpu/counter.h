@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <vector>
 
 #include "core/arguments.h"
 
@@ -25,9 +26,7 @@ class Counter {
     const char *first, *last;
     Traffic traffic;
   };
-  static constexpr int kMaxRanges = 64;
-  Range ranges_[kMaxRanges];
-  int count_ = 0;
+  std::vector<Range> ranges_;  // while it counts
   mhc_traffic traffic_ = {};
   static thread_local Counter* active;
 };
