@@ -47,7 +47,10 @@ const char* allocate(size_t bytes, char** memory) {
   std::memset(*memory, 0, bytes);
   return nullptr;
 }
-void release(char* memory) { std::free(memory); }
+void release(char* memory) {
+  executor::wait_for_device();  // as cudaFree does
+  std::free(memory);
+}
 
 void start_count(const Arguments& arguments) { counter.start(arguments); }
 void stop_count(size_t scratch_bytes, mhc_traffic* traffic) { counter.stop(scratch_bytes, traffic); }

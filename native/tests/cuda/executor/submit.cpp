@@ -9,21 +9,26 @@ namespace {
 using Launch = const char* (*)(void*, const std::function<void()>*);
 
 // Whoever uses streams has loaded the library that makes them; nothing is loaded here.
-Launch find_launch() {
+template <class Function>
+Function find(const char* name) {
   void* runtime = dlopen("libcudart.so.13", RTLD_NOLOAD | RTLD_LAZY);
-  return runtime ? reinterpret_cast<Launch>(dlsym(runtime, "mhc_stand_in_launch")) : nullptr;
+  return runtime && dlsym(runtime, "mhc_stand_in_launch") ? reinterpret_cast<Function>(dlsym(runtime, name)) : nullptr;
 }
 
 }  // namespace
 
 const char* submit(void* stream, const Grid& grid, std::function<void()> body) {
-  const Launch launch = find_launch();
+  const Launch launch = find<Launch>("mhc_stand_in_launch");
   if (!launch) {
     run(grid, body);
     return nullptr;
   }
   const std::function<void()> kernel = [grid, body = std::move(body)] { run(grid, body); };
   return launch(stream, &kernel);
+}
+
+void wait_for_device() {
+  if (auto wait = find<int (*)()>("cudaDeviceSynchronize")) wait();
 }
 
 }  // namespace mhc::executor

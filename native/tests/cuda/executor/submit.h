@@ -9,4 +9,7 @@ namespace mhc::executor {
 // The text of an error, or nullptr.
 const char* submit(void* stream, const Grid& grid, std::function<void()> body);
 
+// Waits until everything that was submitted is done.
+void wait_for_device();
+
 }  // namespace mhc::executor

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the library's callers use of the CUDA runtime, as libcudart.so.13: one device, on the CPU. Signatures and numbers are
 // NVIDIA's; handles are pointers of this file. Only for tests.
+#include <algorithm>
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
@@ -83,6 +84,8 @@ constexpr Text kTexts[] = {{0, "cudaSuccess", "no error"},
                            {719, "cudaErrorLaunchFailure", "unspecified launch failure"},
                            {900, "cudaErrorStreamCaptureUnsupported", "operation not permitted when stream is capturing"},
                            {901, "cudaErrorStreamCaptureInvalidated", "operation failed due to a previous error during capture"},
+                           {904, "cudaErrorStreamCaptureUnjoined", "capturing stream has unjoined work"},
+                           {905, "cudaErrorStreamCaptureIsolation", "dependency created on uncaptured work in another stream"},
                            {910, "cudaErrorGraphExecUpdateFailure",
                             "the graph update was not performed because it included changes which violated constraints"}};
 
@@ -265,6 +268,12 @@ MHC_STAND_IN_API int cudaFreeAsync(void* memory, void* stream) {
 MHC_STAND_IN_API int cudaStreamCreateWithPriority(void** stream, unsigned, int priority) {
   return call("cudaStreamCreateWithPriority", [&](Device& device, auto&) { return *stream = device.create(priority), kSuccess; });
 }
+MHC_STAND_IN_API int cudaStreamGetPriority(void* handle, int* priority) {
+  return call("cudaStreamGetPriority", [&](Device& device, auto&) -> int {
+    const Stream* stream = device.stream(handle);
+    return stream ? (*priority = stream->priority, kSuccess) : kInvalidHandle;
+  });
+}
 MHC_STAND_IN_API int cudaStreamDestroy(void* handle) {
   return call("cudaStreamDestroy", [&](Device& device, auto& lock) -> int {
     Stream* stream = device.stream(handle);
@@ -296,10 +305,12 @@ MHC_STAND_IN_API int cudaStreamWaitEvent(void* handle, void* marker, unsigned) {
     if (!stream) return kInvalidHandle;
     if (event->capture) {  // the stream joins the capture
       if (stream->capture && stream->capture != event->capture) return kCaptureInvalidated;
+      if (!stream->capture) stream->nodes_before.clear();
       stream->capture = event->capture;
+      for (const auto& [other, count] : event->nodes_before) stream->nodes_before[other] = std::max(stream->nodes_before[other], count);
       return kSuccess;
     }
-    if (stream->capture) return kCaptureInvalidated;
+    if (stream->capture) return kCaptureIsolation;
     const uint64_t awaited = event->recorded;
     return device.enqueue(handle, "wait", [=] { return event->reached >= awaited; });
   });
@@ -323,6 +334,7 @@ MHC_STAND_IN_API int cudaEventRecord(void* marker, void* handle) {
     if (!stream) return kInvalidHandle;
     const std::shared_ptr<Event> event = event_of(marker);
     event->capture = stream->capture;
+    event->nodes_before = stream->nodes_before;
     if (stream->capture) return kSuccess;
     const uint64_t number = ++event->recorded;
     return device.enqueue(handle, "record", once([=] {
@@ -364,6 +376,7 @@ MHC_STAND_IN_API int cudaStreamBeginCapture(void* handle, int) {
     if (!handle || !stream) return kInvalidHandle;
     if (stream->capture) return kInvalidValue;
     stream->capture = std::make_shared<Graph>();
+    stream->nodes_before.clear();
     stream->begins_capture = true;
     return kSuccess;
   });
@@ -381,9 +394,10 @@ MHC_STAND_IN_API int cudaStreamEndCapture(void* handle, void** graph) {
     if (!stream || !stream->begins_capture) return kInvalidValue;
     stream->begins_capture = false;
     if (!stream->capture) return kCaptureInvalidated;  // something forbidden was done meanwhile
-    *graph = new Graph(*stream->capture);
+    const bool joined = device.has_joined(*stream);
+    if (joined) *graph = new Graph(*stream->capture);
     device.end_capture(stream->capture);
-    return kSuccess;
+    return joined ? kSuccess : kCaptureUnjoined;
   });
 }
 MHC_STAND_IN_API int cudaGraphGetNodes(void* graph, void** nodes, size_t* count) {

@@ -131,6 +131,17 @@ void Device::destroy(Stream* stream) {
   streams_.erase(std::find_if(streams_.begin(), streams_.end(), [&](const auto& s) { return s.get() == stream; }));
 }
 
+bool Device::has_joined(const Stream& origin) const {
+  for (const auto& stream : streams_) {
+    if (stream->capture != origin.capture) continue;
+    for (const auto& [other, count] : stream->nodes_before) {
+      const auto found = origin.nodes_before.find(other);
+      if (found == origin.nodes_before.end() || found->second < count) return false;
+    }
+  }
+  return true;
+}
+
 void Device::end_capture(const std::shared_ptr<Graph>& graph) {
   const std::shared_ptr<Graph> ended = graph;  // it may be that of a stream
   for (const auto& stream : streams_)
@@ -142,6 +153,7 @@ int Device::enqueue(void* handle, const char* kind, Work work) {
   if (!stream) return kInvalidHandle;
   if (stream->capture) {
     stream->capture->nodes.push_back({kind, std::move(work)});
+    ++stream->nodes_before[stream];
     return kSuccess;
   }
   stream->work.push_back(std::move(work));

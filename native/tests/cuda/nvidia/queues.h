@@ -32,6 +32,8 @@ enum Error {
   kIllegalAddress = 700,
   kCaptureUnsupported = 900,
   kCaptureInvalidated = 901,
+  kCaptureUnjoined = 904,
+  kCaptureIsolation = 905,
   kUpdateFailure = 910,
 };
 
@@ -47,13 +49,16 @@ struct Graph {
   std::vector<Node> nodes;  // in the order of capture, which is a legal order of execution
 };
 
-struct Event;
+struct Stream;
+// In a capture: how many nodes of each stream come before.
+using NodesBefore = std::map<const Stream*, size_t>;
 
 struct Stream {
   int priority = 0;
   std::deque<Work> work;
   std::shared_ptr<Graph> capture;  // what is being captured, if anything is
   bool begins_capture = false;     // and it was begun here
+  NodesBefore nodes_before;        // in it: before what comes next here
 };
 
 struct Event {
@@ -61,6 +66,7 @@ struct Event {
   uint64_t recorded = 0, reached = 0;  // how many records were asked for, and which was last reached
   double milliseconds = 0;             // of the clock when it was reached
   std::shared_ptr<Graph> capture;      // recorded in a stream under capture
+  NodesBefore nodes_before;            // in that
 };
 
 class MHC_STAND_IN_SHARED Device {
@@ -85,6 +91,8 @@ class MHC_STAND_IN_SHARED Device {
   Stream* stream(void* handle);
   Stream* create(int priority);
   void destroy(Stream* stream);
+  // Whether all that was captured in other streams comes before what would come next in this one.
+  bool has_joined(const Stream& origin) const;
   void end_capture(const std::shared_ptr<Graph>& graph);
   // Puts work behind what the stream has; an Error.
   int enqueue(void* stream, const char* kind, Work work);

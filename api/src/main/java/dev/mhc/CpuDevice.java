@@ -9,7 +9,8 @@ import java.lang.foreign.ValueLayout;
 
 /** The CPU backend of libmhc. */
 final class CpuDevice extends Device {
-  private final CpuStream stream = new CpuStream(this, Stream.Priority.NORMAL);
+  private final CpuStream first = new CpuStream(this, Stream.Priority.NORMAL);
+  private final CurrentStream<CpuStream> current = new CurrentStream<>();
 
   private CpuDevice(MemorySegment handle) {
     super(handle);
@@ -30,7 +31,20 @@ final class CpuDevice extends Device {
 
   @Override
   public Stream stream() {
-    return stream;
+    return current.or(first);
+  }
+
+  CpuStream newStream(Stream.Priority priority) {
+    synchronize(); // open
+    return new CpuStream(this, priority);
+  }
+
+  boolean isFirst(CpuStream stream) {
+    return stream == first;
+  }
+
+  void runOn(CpuStream stream, Runnable operations) {
+    current.run(stream, operations);
   }
 
   @Override

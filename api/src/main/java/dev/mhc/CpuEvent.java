@@ -10,6 +10,7 @@ final class CpuEvent extends Event {
 
   CpuEvent(CpuDevice device) {
     this.device = device;
+    device.synchronize(); // open
   }
 
   @Override
@@ -20,7 +21,7 @@ final class CpuEvent extends Event {
   @Override
   public void record(Stream stream) {
     requireOpen();
-    Check.given("stream", stream, "a Stream").requireSameDevice(this);
+    requireSameDevice(stream);
     stream.requireOpen();
     nanoseconds = System.nanoTime();
     recorded = true;

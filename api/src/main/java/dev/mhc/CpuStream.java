@@ -18,14 +18,16 @@ final class CpuStream extends Stream {
 
   @Override
   public void run(Runnable operations) {
+    Check.given("operations", operations, "what to run");
     requireOpen();
-    operations.run();
+    device.runOn(this, operations);
   }
 
   @Override
   public void await(Event event) {
     requireOpen();
     requireSameDevice(event);
+    event.requireOpen();
   }
 
   @Override
@@ -46,6 +48,6 @@ final class CpuStream extends Stream {
 
   @Override
   public void close() {
-    closed = this != device.stream() || device.isClosed();
+    closed = !device.isFirst(this) || device.isClosed();
   }
 }

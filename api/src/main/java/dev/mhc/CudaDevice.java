@@ -11,6 +11,7 @@ import java.lang.System.Logger.Level;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.util.ArrayList;
 import java.util.function.IntSupplier;
 import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
@@ -20,7 +21,8 @@ import org.jspecify.annotations.Nullable;
  * current {@link Stream} and done later than the call returns. An error of an earlier operation may come up in a later call;
  * after one that breaks the process's use of the GPU every call fails with it, and closing still works.
  *
- * <p>Closing a tensor waits for nothing: its memory is used again after what is on the device's streams then.
+ * <p>Closing a tensor waits for nothing, and nothing waits for it: its memory is used again after what is on the device's
+ * streams then.
  */
 public final class CudaDevice extends Device {
   /** Freed memory that the pool keeps for the next tensor: all. */
@@ -36,18 +38,23 @@ public final class CudaDevice extends Device {
   public record MemoryInfo(long free, long total, long tensors) {}
 
   private final CudaStream first;
+  private final CudaStream frees; // frees alone, so that what they come after holds up nobody
   private final MemorySegment pool;
-  private final ThreadLocal<@Nullable CudaStream> current = new ThreadLocal<>();
+  private final MemorySegment context; // the first's
+  private final CurrentStream<CudaStream> current = new CurrentStream<>();
   private final int multiprocessors;
   private final int computeCapability;
   private final long l2Bytes;
   private @Nullable CublasLt cublas;
+  private @Nullable Capture capture;
   private boolean broken;
 
-  private CudaDevice(MemorySegment context, MemorySegment stream, MemorySegment pool) {
+  private CudaDevice(MemorySegment context, MemorySegment stream, MemorySegment freeing, MemorySegment pool) {
     super(context);
     this.pool = pool;
+    this.context = context;
     first = new CudaStream(this, Stream.Priority.NORMAL, stream, context, false);
+    frees = new CudaStream(this, Stream.Priority.NORMAL, freeing, context, false);
     multiprocessors = attribute(cudart_h.cudaDevAttrMultiProcessorCount());
     computeCapability = 10 * attribute(cudart_h.cudaDevAttrComputeCapabilityMajor())
         + attribute(cudart_h.cudaDevAttrComputeCapabilityMinor());
@@ -57,17 +64,16 @@ public final class CudaDevice extends Device {
   static CudaDevice create(int index) {
     MemorySegment context = newContext(index);
     MemorySegment pool = MemorySegment.NULL;
-    MemorySegment stream = MemorySegment.NULL;
+    var streams = new ArrayList<MemorySegment>();
     try {
       String device = "cuda:" + index;
       Cuda.check(cudart_h.cudaSetDevice(index), "cudaSetDevice", device);
       pool = newPool(index, device);
-      stream = newHandle(Stream.Priority.NORMAL, device);
-      return new CudaDevice(context, stream, pool);
+      streams.add(newHandle(Stream.Priority.NORMAL, device));
+      streams.add(newHandle(Stream.Priority.NORMAL, device));
+      return new CudaDevice(context, streams.get(0), streams.get(1), pool);
     } catch (RuntimeException | Error e) {
-      if (stream.address() != 0) {
-        cudart_h.cudaStreamDestroy(stream);
-      }
+      streams.forEach(cudart_h::cudaStreamDestroy);
       if (pool.address() != 0) {
         cudart_h.cudaMemPoolDestroy(pool);
       }
@@ -194,8 +200,7 @@ public final class CudaDevice extends Device {
 
   @Override
   public Stream stream() {
-    CudaStream stream = current.get();
-    return stream == null ? first : stream;
+    return current.or(first);
   }
 
   @Override
@@ -209,11 +214,12 @@ public final class CudaDevice extends Device {
       }
     }
     first.synchronize();
+    frees.synchronize();
   }
 
   Stream newStream(Stream.Priority priority) {
     return call(() -> {
-      MemorySegment context = newContext(index());
+      MemorySegment context = newContext();
       try {
         return new CudaStream(this, priority, newHandle(priority, name()), context, true);
       } catch (RuntimeException | Error e) {
@@ -224,17 +230,7 @@ public final class CudaDevice extends Device {
   }
 
   void runOn(CudaStream stream, Runnable operations) {
-    CudaStream before = current.get();
-    current.set(stream);
-    try {
-      operations.run();
-    } finally {
-      if (before == null) {
-        current.remove();
-      } else {
-        current.set(before);
-      }
-    }
+    current.run(stream, operations);
   }
 
   /** Of this thread. Call with the lock held. */
@@ -243,16 +239,41 @@ public final class CudaDevice extends Device {
     return (CudaStream) stream();
   }
 
+  MemorySegment newContext() {
+    return newContext(index());
+  }
+
+  boolean isOwnContext(MemorySegment other) {
+    return context.equals(other);
+  }
+
   @Override
   void requireNotCapturing(String what) {
-    if (((CudaStream) stream()).capturing) {
+    if (capture != null) { // by this thread: it holds the lock all the time
       throw new IllegalStateException(what + " while a graph is captured");
     }
+  }
+
+  /** Call with the lock held, as the next. */
+  Capture beginCapture(CudaStream stream) {
+    Capture begun = new Capture(stream);
+    capture = begun;
+    return begun;
+  }
+
+  void endCapture(Capture ended) {
+    capture = null;
+    ended.end();
   }
 
   @Override
   MemorySegment handle() {
     return currentStream().context();
+  }
+
+  @Override
+  MemorySegment growingHandle() {
+    return currentStream().growingContext();
   }
 
   @Override
@@ -298,10 +319,11 @@ public final class CudaDevice extends Device {
       return; // what is on the GPU goes with the process
     }
     cudart_h.cudaSetDevice(index());
-    int code = call.getAsInt();
-    if (code != cudart_h.cudaSuccess()) {
-      broken |= Cuda.isSticky(code);
-      Native.LOG.log(Level.WARNING, "{0}", Cuda.failure(code, function, name()).getMessage());
+    try {
+      Cuda.check(call.getAsInt(), function, name());
+    } catch (CudaException e) {
+      broken |= Cuda.isSticky(e.code());
+      Native.LOG.log(Level.WARNING, "{0}", e.getMessage());
     }
   }
 
@@ -352,14 +374,15 @@ public final class CudaDevice extends Device {
 
   /** After all that is on the streams of this device now. Called with the lock held. */
   private void free(MemorySegment start) {
-    if (!broken) {
+    giveBack("cudaFreeAsync", () -> {
+      frees.follow(first);
       for (Child child : children()) {
-        if (child instanceof CudaStream stream && !stream.capturing) {
-          first.follow(stream);
+        if (child instanceof CudaStream stream) {
+          frees.follow(stream);
         }
       }
-    }
-    giveBack("cudaFreeAsync", () -> cudart_h.cudaFreeAsync(start, first.handle()));
+      return cudart_h.cudaFreeAsync(start, frees.handle());
+    });
   }
 
   /** In the current stream. Call with the lock held. */
@@ -392,6 +415,7 @@ public final class CudaDevice extends Device {
   @Override
   void release() {
     first.release();
+    frees.release();
     giveBack("cudaMemPoolDestroy", () -> cudart_h.cudaMemPoolDestroy(pool));
     if (cublas != null) {
       cublas.close();

@@ -5,23 +5,26 @@ import dev.mhc.bindings.generated.cudart.cudart_h;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import org.jspecify.annotations.Nullable;
 
 /** A cudaEvent_t. */
 final class CudaEvent extends Event implements Child {
   private final CudaDevice device;
   private final MemorySegment handle;
   private volatile boolean recorded;
+  private @Nullable Capture capture; // that it was last recorded in
   private volatile boolean closed;
 
   CudaEvent(CudaDevice device) {
     this(device, true);
   }
 
-  /** owned: by the device, which closes it with its other children; else by whoever made it. */
+  /** owned: by the device, which closes it with its other children; else by whoever made it, and it takes no time. */
   CudaEvent(CudaDevice device, boolean owned) {
     this.device = device;
     handle = device.call(() -> Cuda.pointer("cudaEventCreateWithFlags", device.name(),
-        result -> cudart_h.cudaEventCreateWithFlags(result, cudart_h.cudaEventDefault())));
+        result -> cudart_h.cudaEventCreateWithFlags(result,
+            owned ? cudart_h.cudaEventDefault() : cudart_h.cudaEventDisableTiming())));
     if (owned) {
       device.add(this);
     }
@@ -33,8 +36,14 @@ final class CudaEvent extends Event implements Child {
     return handle;
   }
 
-  void recorded() {
+  void recorded(@Nullable Capture within) {
+    capture = within;
     recorded = true;
+  }
+
+  /** The capture that waits for it take part in; null if it happens in a stream, or its capture is over. */
+  @Nullable Capture capture() {
+    return capture == null || capture.isOver() ? null : capture;
   }
 
   @Override
@@ -44,7 +53,7 @@ final class CudaEvent extends Event implements Child {
 
   @Override
   public void record(Stream stream) {
-    Check.given("stream", stream, "a Stream").requireSameDevice(this);
+    requireSameDevice(stream);
     device.call(() -> {
       ((CudaStream) stream).record(this);
       return null;

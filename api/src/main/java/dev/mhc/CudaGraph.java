@@ -7,49 +7,69 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.List;
+import java.util.function.Consumer;
+import org.jspecify.annotations.Nullable;
 
 /** A cudaGraphExec_t. Guarded by the device's lock. */
 final class CudaGraph extends Graph implements Child {
   private final CudaDevice device;
   private MemorySegment executable = MemorySegment.NULL;
   private List<Storage> held = List.of();
+  private @Nullable CudaStream capturedOn;
   private volatile int size;
   private volatile boolean closed;
 
   CudaGraph(CudaDevice device, Runnable operations) {
     this.device = device;
     device.call(() -> {
-      MemorySegment graph = captured(operations);
-      try {
-        executable = instantiate(graph);
-        count(graph);
-      } finally {
-        device.giveBack("cudaGraphDestroy", () -> cudart_h.cudaGraphDestroy(graph));
-      }
-      held = CpuGraph.hold(device);
+      capture(operations, graph -> executable = instantiate(graph));
       device.add(this);
       return null;
     });
   }
 
-  private MemorySegment captured(Runnable operations) {
+  /** Captures, makes an executable of it or changes one, and holds the memory that it may use from then on. */
+  private void capture(Runnable operations, Consumer<MemorySegment> use) {
     CudaStream stream = device.currentStream();
     device.requireNotCapturing("a graph cannot be captured");
-    MemorySegment handle = stream.handle();
-    Cuda.check(cudart_h.cudaStreamBeginCapture(handle, cudart_h.cudaStreamCaptureModeThreadLocal()), "cudaStreamBeginCapture",
-        device.name());
-    stream.capturing = true;
+    List<Storage> memory = CpuGraph.hold(device); // before: what is closed meanwhile may be used by then
     boolean complete = false;
     try {
+      MemorySegment graph = captured(stream, operations);
+      try {
+        use.accept(graph);
+        count(graph);
+      } finally {
+        device.giveBack("cudaGraphDestroy", () -> cudart_h.cudaGraphDestroy(graph));
+      }
+      complete = true;
+    } finally {
+      List<Storage> unused = complete ? held : memory;
+      held = complete ? memory : held;
+      unused.forEach(Storage::exportDone);
+    }
+    capturedOn = stream;
+  }
+
+  private MemorySegment captured(CudaStream stream, Runnable operations) {
+    MemorySegment handle = stream.handle();
+    Capture capture = device.beginCapture(stream);
+    boolean complete = false;
+    MemorySegment graph;
+    try {
+      Cuda.check(cudart_h.cudaStreamBeginCapture(handle, cudart_h.cudaStreamCaptureModeThreadLocal()), "cudaStreamBeginCapture",
+          device.name());
       operations.run();
       complete = true;
     } finally {
-      stream.capturing = false;
+      device.endCapture(capture);
       if (!complete) {
         drop(handle);
       }
     }
-    return Cuda.pointer("cudaStreamEndCapture", device.name(), result -> cudart_h.cudaStreamEndCapture(handle, result));
+    graph = Cuda.pointer("cudaStreamEndCapture", device.name(), result -> cudart_h.cudaStreamEndCapture(handle, result));
+    capture.settle();
+    return graph;
   }
 
   private void count(MemorySegment graph) {
@@ -91,7 +111,16 @@ final class CudaGraph extends Graph implements Child {
   public void launch() {
     device.call(() -> {
       requireOpen();
-      Cuda.check(cudart_h.cudaGraphLaunch(executable, device.currentStream().handle()), "cudaGraphLaunch", device.name());
+      CudaStream stream = device.currentStream();
+      CudaStream home = capturedOn;
+      boolean elsewhere = home != null && home != stream && !home.isClosed();
+      if (home != null && elsewhere) {
+        stream.follow(home); // its operations use the workspace of that stream
+      }
+      Cuda.check(cudart_h.cudaGraphLaunch(executable, stream.handle()), "cudaGraphLaunch", device.name());
+      if (home != null && elsewhere) {
+        home.follow(stream);
+      }
       return null;
     });
   }
@@ -101,27 +130,24 @@ final class CudaGraph extends Graph implements Child {
     Check.given("operations", operations, "what to capture");
     device.call(() -> {
       requireOpen();
-      MemorySegment graph = captured(operations);
-      try (Arena arena = Arena.ofConfined()) {
-        MemorySegment result = arena.allocate(cudaGraphExecUpdateResultInfo_st.layout());
-        int code = cudart_h.cudaGraphExecUpdate(executable, graph, result);
-        if (code == cudart_h.cudaErrorGraphExecUpdateFailure()) { // it has another shape
-          cudart_h.cudaGetLastError();
-          MemorySegment next = instantiate(graph);
-          destroyExecutable();
-          executable = next;
-        } else {
-          Cuda.check(code, "cudaGraphExecUpdate", device.name());
-        }
-        count(graph);
-      } finally {
-        device.giveBack("cudaGraphDestroy", () -> cudart_h.cudaGraphDestroy(graph));
-      }
-      List<Storage> before = held;
-      held = CpuGraph.hold(device);
-      before.forEach(Storage::exportDone);
+      capture(operations, this::replace);
       return null;
     });
+  }
+
+  private void replace(MemorySegment graph) {
+    try (Arena arena = Arena.ofConfined()) {
+      MemorySegment result = arena.allocate(cudaGraphExecUpdateResultInfo_st.layout());
+      int code = cudart_h.cudaGraphExecUpdate(executable, graph, result);
+      if (code == cudart_h.cudaErrorGraphExecUpdateFailure()) { // it has another shape
+        cudart_h.cudaGetLastError();
+        MemorySegment next = instantiate(graph);
+        destroyExecutable();
+        executable = next;
+      } else {
+        Cuda.check(code, "cudaGraphExecUpdate", device.name());
+      }
+    }
   }
 
   private void destroyExecutable() {

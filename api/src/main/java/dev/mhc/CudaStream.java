@@ -3,20 +3,25 @@ package dev.mhc;
 
 import dev.mhc.bindings.generated.cudart.cudart_h;
 import java.lang.foreign.MemorySegment;
+import java.util.ArrayList;
+import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A cudaStream_t with the native context whose workspace its operations use: two operations at a time must not share one.
- * Guarded by the device's lock.
+ * A cudaStream_t with the native context whose workspace its operations use: two operations at a time must not share one, and
+ * what a graph uses stays. Guarded by the device's lock.
  */
 final class CudaStream extends Stream implements Child {
   private final CudaDevice device;
   private final MemorySegment handle;
-  private final MemorySegment context;
-  private final boolean owned; // else it is the device's first, and ends with it
+  private final boolean owned; // else it is one of the device's own, and ends with it
+  private final List<MemorySegment> retired = new ArrayList<>(); // contexts whose workspace graphs use
+  private MemorySegment context;
+  private boolean contextIsCaptured;
   private @Nullable CudaEvent fence;
+  private @Nullable CudaEvent beforeCapture;
+  private @Nullable Capture capture;
   private volatile boolean closed;
-  boolean capturing;
 
   CudaStream(CudaDevice device, Priority priority, MemorySegment handle, MemorySegment context, boolean owned) {
     super(priority);
@@ -40,24 +45,82 @@ final class CudaStream extends Stream implements Child {
     return context;
   }
 
-  void record(CudaEvent event) {
-    Cuda.check(cudart_h.cudaEventRecord(event.handle(), handle()), "cudaEventRecord", device.name());
-    event.recorded();
+  /** The context, for its workspace to grow, which frees what it was: another one if a graph uses that. */
+  MemorySegment growingContext() {
+    requireOpen();
+    if (contextIsCaptured) {
+      MemorySegment next = device.newContext();
+      retired.add(context);
+      context = next;
+      contextIsCaptured = false;
+    }
+    return context;
   }
 
-  /** What is put on this stream from now on comes after what is on the other now. */
+  void record(CudaEvent event) {
+    Cuda.check(cudart_h.cudaEventRecord(event.handle(), handle()), "cudaEventRecord", device.name());
+    event.recorded(capture);
+  }
+
+  /** What is put on this stream from now on comes after what is on the other, of this device, now. */
   void follow(CudaStream other) {
-    if (other != this) {
-      if (other.fence == null) {
-        other.fence = new CudaEvent(device, false);
+    if (other == this) {
+      return;
+    }
+    if (other.capture != null && capture == null) { // not after what is only captured: that would join it
+      CudaEvent before = other.beforeCapture;
+      if (before != null) {
+        follow(before);
       }
-      other.record(other.fence);
-      follow(other.fence);
+    } else if (other.capture == null && capture != null) {
+      capture.comesAfter(other);
+    } else {
+      CudaEvent event = other.fence;
+      if (event == null) {
+        event = new CudaEvent(device, false);
+        other.fence = event;
+      }
+      other.record(event);
+      follow(event);
     }
   }
 
-  private void follow(CudaEvent event) {
-    Cuda.check(cudart_h.cudaStreamWaitEvent(handle(), event.handle(), 0), "cudaStreamWaitEvent", device.name());
+  /** What is put on this stream from now on comes after the event, of any device. In a capture it takes part in that. */
+  void follow(CudaEvent event) {
+    Capture joined = event.capture();
+    boolean enters = joined != null && capture == null;
+    if (joined != null && enters) {
+      enter(joined);
+    }
+    try {
+      Cuda.check(cudart_h.cudaStreamWaitEvent(handle(), event.handle(), 0), "cudaStreamWaitEvent", device.name());
+    } catch (CudaException e) {
+      if (enters) {
+        leave();
+      }
+      throw e;
+    }
+  }
+
+  /** Takes part in a capture from now on; what is on it before can still be waited for. */
+  void enter(Capture entered) {
+    CudaEvent event = beforeCapture;
+    if (event == null) {
+      event = new CudaEvent(device, false);
+      beforeCapture = event;
+    }
+    record(event);
+    capture = entered;
+    contextIsCaptured = true;
+    entered.add(this);
+  }
+
+  void leave() {
+    capture = null;
+  }
+
+  boolean isCapturing() {
+    return capture != null;
   }
 
   @Override
@@ -67,6 +130,7 @@ final class CudaStream extends Stream implements Child {
 
   @Override
   public void run(Runnable operations) {
+    Check.given("operations", operations, "what to run");
     requireOpen();
     device.runOn(this, operations);
   }
@@ -109,22 +173,26 @@ final class CudaStream extends Stream implements Child {
     }
   }
 
-  /** Ends it, the device's first too. */
+  /** Ends it, one of the device's own too. */
   void release() {
     try (var _ = device.held()) {
       if (closed) {
         return;
       }
-      if (fence != null) {
-        fence.close();
+      if (capture != null) {
+        throw new IllegalStateException("a stream cannot be closed while a graph is captured on it");
+      }
+      for (CudaEvent event : new CudaEvent[] {fence, beforeCapture}) {
+        if (event != null) {
+          event.close();
+        }
       }
       closed = true;
       device.remove(this);
       device.giveBack("cudaStreamSynchronize", () -> cudart_h.cudaStreamSynchronize(handle));
       device.giveBack("cudaStreamDestroy", () -> cudart_h.cudaStreamDestroy(handle));
-      if (owned) {
-        device.destroyContext(context);
-      }
+      retired.add(context);
+      retired.stream().filter(each -> !device.isOwnContext(each)).forEach(device::destroyContext);
     }
   }
 }

@@ -168,7 +168,11 @@ public abstract sealed class Device implements AutoCloseable permits CpuDevice, 
   public final void reserve(long bytes) {
     Check.range("bytes", bytes, 0, Long.MAX_VALUE);
     try (var _ = held()) {
-      Native.check(mhc_h.mhc_context_reserve(handle(), bytes), "mhc_context_reserve", name);
+      long now = workspace();
+      if (bytes > now) {
+        requireNotCapturing("the workspace cannot grow");
+        Native.check(mhc_h.mhc_context_reserve(growingHandle(), bytes), "mhc_context_reserve", name);
+      }
     }
   }
 
@@ -225,6 +229,7 @@ public abstract sealed class Device implements AutoCloseable permits CpuDevice, 
       if (context.closed) {
         return;
       }
+      requireNotCapturing("a device cannot be closed");
       RuntimeException first = null;
       for (Child child : children.reversed().toArray(Child[]::new)) {
         try {
@@ -254,6 +259,11 @@ public abstract sealed class Device implements AutoCloseable permits CpuDevice, 
       throw new IllegalStateException("device " + name + " is closed");
     }
     return context.handle;
+  }
+
+  /** As {@link #handle}, of the context whose workspace is to grow. */
+  MemorySegment growingHandle() {
+    return handle();
   }
 
   /** The stream that this thread's operations on this device go to: see {@link Stream#run}. */
@@ -298,7 +308,7 @@ public abstract sealed class Device implements AutoCloseable permits CpuDevice, 
     requireNotCapturing("an operation's workspace cannot grow (run it once before, or call Device.reserve)");
     Native.check(mhc_h.mhc_workspace_size(handle(), operation.number(), arguments, sizeResult), "mhc_workspace_size", name);
     long bytes = sizeResult.get(ValueLayout.JAVA_LONG, 0);
-    Native.check(mhc_h.mhc_context_reserve(handle(), bytes), "mhc_context_reserve", name);
+    Native.check(mhc_h.mhc_context_reserve(growingHandle(), bytes), "mhc_context_reserve", name);
   }
 
   /** Takes the lock, for a try statement to give back. */

@@ -52,6 +52,13 @@ public abstract sealed class Event implements AutoCloseable permits CpuEvent, Cu
     }
   }
 
+  final void requireSameDevice(Stream stream) {
+    if (Check.given("stream", stream, "a Stream").device() != device()) {
+      throw new IllegalArgumentException("stream belongs to another device, " + stream.device() + "; expected one of "
+          + device());
+    }
+  }
+
   final void requireOpen() {
     if (isClosed()) {
       throw new IllegalStateException("the event is closed");

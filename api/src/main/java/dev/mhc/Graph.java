@@ -9,8 +9,11 @@ package dev.mhc;
  * operations once before. Nor can tensors be made, their values be read, or streams be waited for. All operations go to the
  * device's current stream, or to streams that wait for it and that it waits for in the end.
  *
- * <p>The memory of tensors that were open at the capture stays until the graph is closed, even if they are closed before.
- * Belongs to a device, and ends with it. Thread-safe; other threads wait while one captures.
+ * <p>The memory of tensors that were open when the capture began stays until the graph is closed, even if they are closed
+ * before; so does workspace. Launches and calls of the stream that it was captured on come one after the other; who runs a
+ * {@link Gemm}, {@link Fp8Gemm} or {@link Muon} that is in a graph on a third stream orders the two.
+ *
+ * <p>Belongs to a device, and ends with it. Thread-safe; other threads wait while one captures.
  */
 public abstract sealed class Graph implements AutoCloseable permits CpuGraph, CudaGraph {
   Graph() {}

@@ -39,7 +39,7 @@ public abstract sealed class Stream implements AutoCloseable permits CpuStream, 
   public static Stream create(Device device, Priority priority) {
     Check.given("priority", priority, "a Priority");
     return switch (Check.given("device", device, "a Device")) {
-      case CpuDevice cpu -> new CpuStream(cpu, priority);
+      case CpuDevice cpu -> cpu.newStream(priority);
       case CudaDevice cuda -> cuda.newStream(priority);
     };
   }
@@ -55,6 +55,7 @@ public abstract sealed class Stream implements AutoCloseable permits CpuStream, 
   /**
    * Runs Java code whose operations on this stream's device, in this thread, go to this stream.
    *
+   * @param operations calls them
    * @throws IllegalStateException if this stream is closed
    */
   public abstract void run(Runnable operations);

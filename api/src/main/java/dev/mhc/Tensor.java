@@ -413,9 +413,9 @@ public final class Tensor implements AutoCloseable {
   }
 
   /**
-   * Writes every element from a tensor of the same shape and any type, of any device, rounded to nearest even. Between two
-   * tensors of a GPU that need no conversion, the copy is in its current stream like an operation; else it is done when this
-   * returns.
+   * Writes every element from a tensor of the same shape and any type, of any device, rounded to nearest even. Between
+   * tensors of GPUs that need no conversion, the copy is in the current stream of the one that is written, like an operation,
+   * and in the order of the current stream of the other; else it is done when this returns.
    */
   public Tensor copyFrom(Tensor source) {
     requireSameShape(source);

@@ -135,37 +135,6 @@ class CudaDeviceTest {
     }
   }
 
-  /** A stream that does not wait for the other may see what was there before; one that waits never does. */
-  @Test
-  void streamsWaitForEvents() {
-    try (Stream first = Stream.create(device); Stream second = Stream.create(device, Stream.Priority.HIGH)) {
-      assertThat(second.priority()).isEqualTo(Stream.Priority.HIGH);
-      Tensor source = device.tensor(DType.FP32, 5000);
-      Tensor middle = device.tensor(DType.FP32, 5000);
-      Tensor target = device.tensor(DType.FP32, 5000);
-      device.synchronize();
-      for (int round = 1; round <= 20; round++) {
-        int value = round;
-        first.run(() -> {
-          assertThat(device.stream()).isSameAs(first);
-          source.fill(value);
-          middle.copyFrom(source);
-        });
-        try (Event written = first.record()) {
-          second.await(written);
-        }
-        second.run(() -> target.copyFrom(middle));
-        try (Event read = second.record()) {
-          first.await(read);
-        }
-        second.run(() -> assertThat(target.toDoubles()).containsOnly(value));
-      }
-      assertThat(device.stream()).isNotIn(first, second);
-      first.synchronize();
-      assertThat(first.isDone()).isTrue();
-    }
-  }
-
   @Test
   void operationsOfTwoStreamsHaveWorkspaceOfTheirOwn() {
     try (Stream first = Stream.create(device); Stream second = Stream.create(device)) {
@@ -208,30 +177,6 @@ class CudaDeviceTest {
   private static Parameters copy(Device to, Parameters from) {
     return Parameters.of(to.tensor(DType.FP32, from.projection().shape()).copyFrom(from.projection()),
         to.tensor(DType.FP32, 3).copyFrom(from.scale()), to.tensor(DType.FP32, from.bias().shape()).copyFrom(from.bias()));
-  }
-
-  @Test
-  void eventsMeasureTime() {
-    Stream stream = device.stream();
-    Tensor tensor = device.tensor(DType.FP32, 100_000);
-    try (Event start = stream.record(); Event unused = Event.create(device)) {
-      tensor.copyFrom(device.tensor(DType.FP32, 100_000));
-      try (Event end = stream.record()) {
-        assertThat(end.millisecondsSince(start)).isBetween(0.0, 60_000.0);
-        assertThat(end.isDone()).isTrue();
-        assertThat(start.millisecondsSince(end)).isNegative();
-      }
-      assertThatIllegalStateException().isThrownBy(() -> start.millisecondsSince(unused)).withMessageContaining("was not recorded");
-    }
-    try (Device cpu = Device.cpu(); Event other = Event.create(cpu)) {
-      assertThatIllegalArgumentException().isThrownBy(() -> stream.await(other)).withMessageStartingWith("event belongs to another");
-    }
-  }
-
-  @Test
-  void example() {
-    assertThat(dev.mhc.examples.StreamsAndGraphs.milliseconds(device, 3, 40)).isPositive();
-    assertThat(device.liveBytes()).isZero();
   }
 
   @Test
