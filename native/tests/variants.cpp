@@ -62,6 +62,8 @@ void add_boundaries(std::vector<Variant>& all) {
     s = with_config(preset(p, 4));
     all.push_back({shifted + "recompute", make_recompute, s});
   }
+  all.push_back({"recompute_norm_weight", make_recompute, with_config(preset(MHC_PRESET_PAPER, 4))});
+  all.back().form.norm_weight = true;
   all.push_back({"recompute_static", make_recompute, with_config(mode(MHC_MODE_MHC, true))});
   all.push_back({"recompute_residual", make_recompute, with_config(mode(MHC_MODE_RESIDUAL))});
 }
