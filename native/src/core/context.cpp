@@ -89,6 +89,10 @@ mhc_status mhc_context_create(const mhc_context_options* options, mhc_context** 
   if (chosen.threads < 0 || chosen.threads > 1024) {
     return fail(MHC_INVALID_ARGUMENT, "%s: options.threads is %d; expected 0 (all) to 1024", kName, chosen.threads);
   }
+  if (chosen.cpu_tier < 0 || chosen.cpu_tier > MHC_CPU_TIER_COUNTING) {
+    return fail(MHC_INVALID_ARGUMENT, "%s: options.cpu_tier is %d; expected an mhc_cpu_tier, 0 to %d", kName, chosen.cpu_tier,
+                MHC_CPU_TIER_COUNTING);
+  }
   std::unique_ptr<mhc_context> made(new (std::nothrow) mhc_context{chosen.device, nullptr, {}});
   if (!made) return fail(MHC_OUT_OF_MEMORY, "%s: no memory for a context", kName);
   mhc_status status = cuda ? create_cuda_backend(chosen, &made->backend) : create_cpu_backend(chosen, &made->backend);

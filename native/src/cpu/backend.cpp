@@ -112,10 +112,6 @@ class CpuBackend final : public Backend {
 
 mhc_status mhc::create_cpu_backend(const mhc_context_options& options, std::unique_ptr<Backend>* backend) {
   constexpr const char* kName = "mhc_context_create";
-  if (options.cpu_tier < 0 || options.cpu_tier > MHC_CPU_TIER_COUNTING) {
-    return fail(MHC_INVALID_ARGUMENT, "%s: options.cpu_tier is %d; expected an mhc_cpu_tier, 0 to %d", kName,
-                options.cpu_tier, MHC_CPU_TIER_COUNTING);
-  }
   mhc_cpu_tier tier = cpu::choose_tier(static_cast<mhc_cpu_tier>(options.cpu_tier));
   if (tier == MHC_CPU_TIER_AUTO) {
     return fail(MHC_UNSUPPORTED, "%s: options.cpu_tier is %d (%s); this %s", kName, options.cpu_tier,

@@ -7,6 +7,7 @@
 
 #include "core/error.h"
 #include "core/plugin.h"
+#include "cuda/driver.h"
 #include "cuda/kernels.h"
 
 namespace mhc {
@@ -89,9 +90,10 @@ class CudaBackend final : public Backend {
   }
   ~CudaBackend() override { host.count_live_bytes(-static_cast<long long>(sizeof *this)); }
 
-  const char* start() {
+  mhc_status start(const char* function, size_t workspace) {
     OnDevice current(device_);
-    return current.error() ? current.error() : counters_.grow(kCounters * sizeof(uint32_t));
+    const char* error = current.error() ? current.error() : counters_.grow(kCounters * sizeof(uint32_t));
+    return error ? device_error(function, error) : reserve(function, "options.workspace", workspace);
   }
 
   size_t workspace(mhc_operation operation, const void* problem) override {
@@ -116,13 +118,7 @@ class CudaBackend final : public Backend {
     return job.error ? device_error(arguments.function(), job.error) : MHC_OK;
   }
 
-  mhc_status reserve(size_t bytes) override {
-    OnDevice current(device_);
-    const char* error = current.error() ? current.error() : memory_.grow(bytes);
-    if (!error) return MHC_OK;
-    return fail(MHC_OUT_OF_MEMORY, "mhc_context_reserve: bytes is %zu; device %d (%s) said: %s", bytes, device_,
-                properties_.name, error);
-  }
+  mhc_status reserve(size_t bytes) override { return reserve("mhc_context_reserve", "bytes", bytes); }
 
   void info(mhc_context_info* info) override {
     info->device = {MHC_DEVICE_CUDA, device_};
@@ -144,6 +140,15 @@ class CudaBackend final : public Backend {
   }
 
  private:
+  mhc_status reserve(const char* function, const char* argument, size_t bytes) {
+    OnDevice current(device_);
+    if (current.error()) return device_error(function, current.error());
+    const char* error = memory_.grow(bytes);
+    if (!error) return MHC_OK;
+    return fail(MHC_OUT_OF_MEMORY, "%s: %s is %zu; CUDA device %d (%s) said: %s", function, argument, bytes, device_,
+                properties_.name, error);
+  }
+
   mhc_status device_error(const char* function, const char* error) {
     return fail(MHC_DEVICE_ERROR,
                 "%s: CUDA device %d (%s) said: %s. If it says so for every call, an earlier kernel has broken the "
@@ -162,34 +167,52 @@ int32_t count_devices() {
   return device_count(&count) ? 0 : count;
 }
 
+// Why there is no device, and what helps.
+mhc_status no_device(const char* function, int device, const char* error) {
+  const DriverVersions driver = driver_versions();
+  if (!error) error = "it has none";
+  const int major = driver.needed / 1000, minor = driver.needed % 1000 / 10;
+  if (driver.installed == 0) {
+    return fail(MHC_UNSUPPORTED,
+                "%s: options.device asks for CUDA device %d; there is no NVIDIA driver (%s). Install one for CUDA %d.%d or "
+                "later, and let a container see it",
+                function, device, error, major, minor);
+  }
+  if (driver.installed < driver.needed) {
+    return fail(MHC_UNSUPPORTED,
+                "%s: options.device asks for CUDA device %d; the NVIDIA driver is too old, for CUDA %d.%d (%s). Expected one for "
+                "CUDA %d.%d or later: update the driver",
+                function, device, driver.installed / 1000, driver.installed % 1000 / 10, error, major, minor);
+  }
+  return fail(MHC_UNSUPPORTED,
+              "%s: options.device asks for CUDA device %d; the NVIDIA driver shows no device (%s). See what nvidia-smi -L "
+              "lists, and whether CUDA_VISIBLE_DEVICES hides it",
+              function, device, error);
+}
+
 mhc_status create(const PluginHost& from, const mhc_context_options& options, std::unique_ptr<Backend>* backend) {
   constexpr const char* kName = "mhc_context_create";
   host = from;
   int device = options.device.device_id, count = 0;
-  if (const char* error = device_count(&count)) {
-    return fail(MHC_UNSUPPORTED, "%s: options.device asks for CUDA device %d; the CUDA driver said: %s", kName, device, error);
-  }
+  const char* none = device_count(&count);
+  if (none || count == 0) return no_device(kName, device, none);
   if (device < 0 || device >= count) {
-    return fail(MHC_INVALID_ARGUMENT, "%s: options.device.device_id is %d; expected 0 to %d, there are %d CUDA devices",
-                kName, device, count - 1, count);
+    return fail(MHC_INVALID_ARGUMENT,
+                "%s: options.device.device_id is %d; expected 0 to %d, as many CUDA devices as the driver shows", kName, device,
+                count - 1);
   }
   DeviceProperties properties;
   if (const char* error = device_properties(device, &properties)) {
     return fail(MHC_DEVICE_ERROR, "%s: CUDA device %d said: %s", kName, device, error);
   }
   if (properties.major < 8) {
-    return fail(MHC_UNSUPPORTED, "%s: CUDA device %d (%s) has compute capability %d.%d; expected 8.0 or later", kName, device,
+    return fail(MHC_UNSUPPORTED, "%s: CUDA device %d (%s) has compute capability %d.%d; expected 8.0 or later: choose a newer device, or the CPU", kName, device,
                 properties.name, properties.major, properties.minor);
   }
   std::unique_ptr<CudaBackend> made(new (std::nothrow) CudaBackend(device, properties));
   if (!made) return fail(MHC_OUT_OF_MEMORY, "%s: no memory for the CUDA backend", kName);
-  if (const char* error = made->start()) {
-    return fail(MHC_DEVICE_ERROR, "%s: CUDA device %d (%s) said: %s", kName, device, properties.name, error);
-  }
-  if (options.workspace > 0) {
-    mhc_status status = made->reserve(options.workspace);
-    if (status != MHC_OK) return status;
-  }
+  const mhc_status status = made->start(kName, options.workspace);
+  if (status != MHC_OK) return status;
   *backend = std::move(made);
   return MHC_OK;
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <cstdio>
 
+#include "cuda/driver.h"
 #include "cuda/launch.h"
 
 namespace mhc::cuda {
@@ -11,6 +12,13 @@ const char* text_of(cudaError_t error) {
   static thread_local char text[256];
   std::snprintf(text, sizeof text, "%s (%d): %s", cudaGetErrorName(error), static_cast<int>(error), cudaGetErrorString(error));
   return text;
+}
+
+DriverVersions driver_versions() {
+  int installed = 0, runtime = 0;
+  cudaDriverGetVersion(&installed);
+  cudaRuntimeGetVersion(&runtime);
+  return {installed, runtime / 1000 * 1000};  // drivers serve every runtime of their major version
 }
 
 const char* device_count(int* count) {
