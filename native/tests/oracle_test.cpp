@@ -331,13 +331,18 @@ TEST_F(FiniteDifferences, boundary) {
 
 TEST_F(FiniteDifferences, head) {
   const Shape s{2, 3, 5};
-  const mhc_config config = conventions(3).front();
+  mhc_config outside = conventions(3).front();
+  outside.rms_eps_mode = MHC_RMS_EPS_OUTSIDE;
+  outside.rms_eps = 0.1f;
   oracle::Parameters p{normal(3 * 15, 0.3), normal(1), normal(3), {}};
   Array x = normal(30);
   const Array d_y = normal(10);
-  for (int32_t kind : {MHC_HEAD_WEIGHTED, MHC_HEAD_MEAN, MHC_HEAD_SUM}) {
+  for (const auto& [kind, config] : std::vector<std::pair<int32_t, mhc_config>>{{MHC_HEAD_WEIGHTED, conventions(3).front()},
+                                                                                {MHC_HEAD_WEIGHTED, outside},
+                                                                                {MHC_HEAD_MEAN, outside},
+                                                                                {MHC_HEAD_SUM, outside}}) {
     const auto g = oracle::head_backward(config, kind, p, x, d_y, s);
-    auto objective = [&] { return dot(oracle::head(config, kind, p, x, s).y, d_y); };
+    auto objective = [&, kind = kind, &config = config] { return dot(oracle::head(config, kind, p, x, s).y, d_y); };
     expect_gradient(x, g.d_x, objective, "x");
     expect_gradient(p.projection, g.d_parameters.projection, objective, "projection");
     expect_gradient(p.scale, g.d_parameters.scale, objective, "scale");
