@@ -77,6 +77,54 @@ TEST(Sinkhorn, agrees_with_the_oracle_on_large_matrices) {
     }
 }
 
+// Iterations come in runs, after which their factors are multiplied in: less than one, one and a step, many.
+TEST(Sinkhorn, agrees_with_the_oracle_after_any_number_of_iterations) {
+  Random random;
+  for (int32_t p : {MHC_PRESET_PAPER, MHC_PRESET_DEEPSEEK_V4, MHC_PRESET_MEGATRON, MHC_PRESET_TRANSFORMER_ENGINE})
+    for (int32_t iterations : {1, 2, 31, 64, 1000})
+      for (int32_t k : {2, 4, 8, 16, 17}) {
+        Form form;
+        form.config = preset(p, 4);
+        form.config.iterations = iterations;
+        form.streams = k;
+        form.tokens = 2;
+        form.logits = 3;
+        auto call = make_sinkhorn(form, random);
+        const Array logits = call->values("logits"), exact = oracle::sinkhorn(call->config, logits, k);
+        for (int32_t tier : tiers()) {
+          SCOPED_TRACE(describe(form.config, form, tier) + " iterations " + std::to_string(iterations));
+          Context context(tier);
+          call->poison_outputs();
+          ASSERT_EQ(call->run(context), MHC_OK) << mhc_last_error();
+          EXPECT_TRUE(is_near((*call)["out"], exact, relative_bound(logits), 1e-30));
+          if (testing::Test::HasFailure()) return;
+        }
+      }
+}
+
+// As large as a matrix gets: more rows than one block of them, more columns than one tile.
+TEST(Sinkhorn, agrees_with_the_oracle_on_the_largest_matrices) {
+  Random random;
+  for (const auto& [k, iterations] : std::vector<std::pair<int32_t, int32_t>>{{600, 2}, {2050, 1}})
+    for (int32_t p : {MHC_PRESET_PAPER, MHC_PRESET_DEEPSEEK_V4}) {
+      if (k > 1000 && (on_cuda() || p != MHC_PRESET_PAPER)) continue;  // minutes on the executor
+      Form form;
+      form.config = preset(p, 4);
+      form.config.iterations = iterations;
+      form.streams = k;
+      form.tokens = 1;
+      auto call = make_sinkhorn(form, random);
+      const Array logits = call->values("logits"), exact = oracle::sinkhorn(call->config, logits, k);
+      for (int32_t tier : tiers()) {
+        SCOPED_TRACE(describe(form.config, form, tier));
+        Context context(tier, 2);
+        call->poison_outputs();
+        ASSERT_EQ(call->run(context), MHC_OK) << mhc_last_error();
+        EXPECT_TRUE(is_near((*call)["out"], exact, relative_bound(logits), 1e-30));
+      }
+    }
+}
+
 // Whole rows or columns far above and below the others: exp() of them is out of float's range, the result is not.
 TEST(Sinkhorn, does_not_overflow) {
   Random random;
