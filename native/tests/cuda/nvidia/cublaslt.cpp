@@ -3,6 +3,7 @@
 // scales them. It refuses what cuBLASLt documents that it refuses. Only for tests.
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
 #include <map>
 #include <vector>
@@ -34,6 +35,7 @@ struct Preference {
 
 constexpr int kVec128 = 4, kBlock128 = 5, kBias = 4, kRelu = 2, kGelu = 32;
 constexpr int kR32 = 0, kR16 = 2, kRB16 = 14, kR8 = 28;
+constexpr int kTf32 = 77;
 constexpr size_t kWorkspace = 4096;
 constexpr uint64_t kMagic = 0x6d68632d616c676f;
 
@@ -69,8 +71,9 @@ bool extents_agree(const Product& p, const Layout& a, const Layout& b, const Lay
 Status check(const Product& p, const Layout& a, const Layout& b, const Layout& c, const Layout& d) {
   if (!extents_agree(p, a, b, c, d)) return kBadValue;
   if (a.batch != b.batch || a.batch != d.batch || c.batch != d.batch) return kBadValue;
-  if (p.compute == 77 && a.type != kR32) return kNotSupported;  // TF32 is of float32
+  if (p.compute == kTf32 && a.type != kR32) return kNotSupported;  // TF32 is of float32
   if (a.type != kR8) return a.type == b.type && c.type == d.type && (d.type == a.type || d.type == kR32) ? kOk : kNotSupported;
+  if (Device::capability() < 89 || (p.mode_a != 0 && Device::capability() != 90)) return kNotSupported;
   // FP8: both operands with k contiguous, extents and rows that are multiples of 16 bytes, and few biases.
   if (!p.transpose_a || p.transpose_b || p.compute != 68) return kNotSupported;
   for (int64_t extent : {a.rows, a.columns, a.leading, b.leading}) {
@@ -80,6 +83,13 @@ Status check(const Product& p, const Layout& a, const Layout& b, const Layout& c
   if (p.mode_a != 0 && (p.mode_a == kBlock128 && p.mode_b == kBlock128)) return kNotSupported;
   if ((p.epilogue & kBias) && d.type == kR32) return kNotSupported;
   return kOk;
+}
+
+// To the 11 significant bits of TF32, to nearest.
+double to_tf32(double value) {
+  int exponent;
+  const double fraction = std::frexp(value, &exponent);
+  return std::ldexp(std::nearbyint(std::ldexp(fraction, 11)), exponent - 11);
 }
 
 double activate(int epilogue, double value) {
@@ -100,9 +110,10 @@ struct Run {
 
   void operator()() const {
     const int64_t k = product.transpose_a ? a_layout.rows : a_layout.columns;
+    const bool tf32 = product.compute == kTf32 && std::getenv("MHC_STAND_IN_TF32");  // exact unless a test wants to see it
     for (int64_t i = 0; i < d_layout.batch; ++i) {
-      const std::vector<double> left = rows(a_layout, a, i, !product.transpose_a, product.mode_a, product.scale_a);
-      const std::vector<double> right = rows(b_layout, b, i, product.transpose_b, product.mode_b, product.scale_b);
+      const std::vector<double> left = rows(a_layout, a, i, !product.transpose_a, product.mode_a, product.scale_a, tf32);
+      const std::vector<double> right = rows(b_layout, b, i, product.transpose_b, product.mode_b, product.scale_b, tf32);
       for (int64_t column = 0; column < d_layout.columns; ++column)
         for (int64_t row = 0; row < d_layout.rows; ++row) finish(i, row, column, dot(&left[row * k], &right[column * k], k));
     }
@@ -116,13 +127,15 @@ struct Run {
   }
 
   // The operand's vectors along k, one behind the other.
-  static std::vector<double> rows(const Layout& layout, const void* data, int64_t batch, bool across, int mode, const void* scales) {
+  static std::vector<double> rows(const Layout& layout, const void* data, int64_t batch, bool across, int mode, const void* scales,
+                                  bool tf32) {
     const int64_t k = across ? layout.columns : layout.rows, vectors = across ? layout.rows : layout.columns;
     std::vector<double> out(k * vectors);
     for (int64_t v = 0; v < vectors; ++v)
       for (int64_t i = 0; i < k; ++i) {
         const int64_t at = batch * layout.batch_stride + (across ? i * layout.leading + v : v * layout.leading + i);
-        out[v * k + i] = load(type_of(layout.type), data, at) * scale_of(mode, scales, k, vectors, i, v);
+        const double value = load(type_of(layout.type), data, at) * scale_of(mode, scales, k, vectors, i, v);
+        out[v * k + i] = tf32 ? to_tf32(value) : value;
       }
     return out;
   }

@@ -126,8 +126,8 @@ MHC_STAND_IN_API int cudaDeviceGetAttribute(int* value, int attribute, int) {
   switch (attribute) {
     case 16: return *value = 6, kSuccess;           // multiprocessors
     case 38: return *value = 1 << 20, kSuccess;     // bytes of L2
-    case 75: return *value = 9, kSuccess;           // compute capability
-    case 76: return *value = 0, kSuccess;
+    case 75: return *value = Device::capability() / 10, kSuccess;
+    case 76: return *value = Device::capability() % 10, kSuccess;
     case 97: return *value = 227 << 10, kSuccess;   // shared memory that a block may ask for
     case 115: return *value = 1, kSuccess;          // memory pools
     default: return give(kInvalidValue);

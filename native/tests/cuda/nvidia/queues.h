@@ -101,6 +101,10 @@ class MHC_STAND_IN_SHARED Device {
   // Lets every stream go on as far as it can; whether anything was done.
   bool advance();
 
+  // --- properties
+  // Compute capability, times ten: 90, unless MHC_STAND_IN_CAPABILITY has another.
+  static int capability();
+
   // --- errors
   // The error that a call is to give: an earlier one that stays, or one that MHC_STAND_IN_FAIL asks for:
   // "function:n:code" fails the n-th call of the function, or the n-th kernel; codes from 700 stay.

@@ -12,7 +12,7 @@ import jdk.jfr.StackTrace;
 @Name("dev.mhc.Copy")
 @Label("Copy")
 @Category("mhc")
-@Description("Values were copied, and converted, between a Java array and a tensor")
+@Description("Values were copied, converted where types differ, between a Java array and a tensor or between two tensors")
 @StackTrace(false)
 final class CopyEvent extends Event {
   @Label("Into Tensor")

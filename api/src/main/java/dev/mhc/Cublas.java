@@ -36,6 +36,12 @@ final class Cublas {
         cublaslt_h.cublasLtGetStatusString(code).getString(0), function, device, hint(code));
   }
 
+  /** Whether there is no such product here; of versions before 12.9, which do not know all scales, an invalid value. */
+  static boolean isUnsupported(CublasException e) {
+    return e.code() == cublas_h.CUBLAS_STATUS_NOT_SUPPORTED() || e.code() == cublas_h.CUBLAS_STATUS_ARCH_MISMATCH()
+        || e.code() == cublas_h.CUBLAS_STATUS_INVALID_VALUE();
+  }
+
   private static @Nullable String hint(int code) {
     if (code == cublas_h.CUBLAS_STATUS_NOT_INITIALIZED()) {
       return "CUDA itself may not work here: Device.cuda(0) says why";

@@ -247,11 +247,24 @@ public final class CudaDevice extends Device {
     return context.equals(other);
   }
 
+  /** Before something is put on the current stream that uses workspace of others. Call with the lock held. */
+  void takeTurn(Turns turns) {
+    call(() -> {
+      turns.take(currentStream());
+      return null;
+    });
+  }
+
   @Override
   void requireNotCapturing(String what) {
     if (capture != null) { // by this thread: it holds the lock all the time
       throw new IllegalStateException(what + " while a graph is captured");
     }
+  }
+
+  @Override
+  boolean isCapturing() {
+    return capture != null;
   }
 
   /** Call with the lock held, as the next. */

@@ -6,9 +6,11 @@ import dev.mhc.bindings.generated.cublas.cublas_h;
 import dev.mhc.bindings.generated.cublaslt.cublaslt_h;
 import org.jspecify.annotations.Nullable;
 
-/** An FP8 product on a GPU, which multiplies tiles and scales their sums. */
+/** An FP8 product on a GPU, which multiplies tiles and scales their sums; where it has none, what {@link CudaWideFp8} does. */
 final class CudaFp8Gemm extends Fp8Gemm {
-  private final CudaProduct product;
+  private final @Nullable CudaProduct direct;
+  private @Nullable CudaWideFp8 wide;
+  private boolean closed;
   private final CudaScales aScales;
   private final CudaScales bScales;
 
@@ -16,11 +18,29 @@ final class CudaFp8Gemm extends Fp8Gemm {
     super(device, config);
     var form = new LtPlan.Form(false, true, cublas_h.CUBLAS_COMPUTE_32F(), config.bias(), config.activation(),
         mode(config.aScaling()), mode(config.bScaling()));
-    product = new CudaProduct(device, form, LtMatrix.compact(DType.FP8_E4M3, config.m(), config.k(), 1),
-        LtMatrix.compact(DType.FP8_E4M3, config.n(), config.k(), 1),
-        LtMatrix.compact(config.dType(), config.m(), config.n(), 1), config.bias() ? config.dType() : null);
+    direct = product(device, form, config);
+    wide = direct == null ? new CudaWideFp8(device, config) : null;
     aScales = new CudaScales(device, config.aScaling(), config.m(), config.k());
     bScales = new CudaScales(device, config.bScaling(), config.n(), config.k());
+  }
+
+  /** Null if cuBLASLt has no such product. */
+  private static @Nullable CudaProduct product(CudaDevice device, LtPlan.Form form, Fp8GemmConfig config) {
+    try {
+      return new CudaProduct(device, form, LtMatrix.compact(DType.FP8_E4M3, config.m(), config.k(), 1),
+          LtMatrix.compact(DType.FP8_E4M3, config.n(), config.k(), 1),
+          LtMatrix.compact(config.dType(), config.m(), config.n(), 1), config.bias() ? config.dType() : null);
+    } catch (CublasException e) {
+      if (Cublas.isUnsupported(e)) {
+        return null;
+      }
+      throw e;
+    }
+  }
+
+  @Override
+  public boolean isDirect() {
+    return direct != null;
   }
 
   private static int mode(Scaling scaling) {
@@ -33,11 +53,22 @@ final class CudaFp8Gemm extends Fp8Gemm {
 
   @Override
   void compute(Tensor a, Tensor aScale, Tensor b, Tensor bScale, @Nullable Tensor bias, Tensor d) {
-    if (product.isEmpty()) {
+    if (config.m() == 0 || config.n() == 0 || config.k() == 0) {
       finishEmpty(bias, d);
+    } else if (direct != null && direct.takes(a, b, d)) {
+      direct.run(1, 0, a, aScales.address(aScale), b, bScales.address(bScale), bias, d);
     } else {
-      product.run(1, 0, a, aScales.address(aScale), b, bScales.address(bScale), bias, d);
+      wide().compute(a, aScale, b, bScale, bias, d);
     }
+  }
+
+  private CudaWideFp8 wide() {
+    CudaWideFp8 made = wide;
+    if (made == null) {
+      made = new CudaWideFp8((CudaDevice) device, config);
+      wide = made;
+    }
+    return made;
   }
 
   /** D is what bias and activation make of zero, or has no elements. */
@@ -54,12 +85,18 @@ final class CudaFp8Gemm extends Fp8Gemm {
 
   @Override
   boolean isReleased() {
-    return product.isClosed();
+    return closed || device.isClosed();
   }
 
   @Override
   void release() {
-    product.close();
+    closed = true;
+    if (direct != null) {
+      direct.close();
+    }
+    if (wide != null) {
+      wide.close();
+    }
     aScales.close();
     bScales.close();
   }

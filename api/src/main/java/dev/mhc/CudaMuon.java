@@ -3,6 +3,8 @@ package dev.mhc;
 
 import dev.mhc.GemmConfig.Precision;
 import dev.mhc.HyperConnectionConfig.Orientation;
+import java.util.ArrayList;
+import java.util.List;
 
 /**
  * Newton-Schulz on a GPU: products by cuBLASLt, on the smaller side's Gram matrix; what is done element by element by the post
@@ -11,6 +13,7 @@ import dev.mhc.HyperConnectionConfig.Orientation;
 final class CudaMuon extends Muon {
   private final long count; // rows of all matrices
   private final float rowEps;
+  private final Turns turns = new Turns();
   private final Tensor workspace;
   private final Tensor mixed; // [count, columns], as are the next two
   private Tensor x;
@@ -19,8 +22,6 @@ final class CudaMuon extends Muon {
   private final Tensor polynomial;
   private final Tensor ones; // [count], as are those that follow
   private final Tensor keepMomentum;
-  private final Tensor keep;
-  private final Tensor step;
   private final Tensor inverse;
   private final Tensor sizes;
   private final Tensor scales;
@@ -29,7 +30,7 @@ final class CudaMuon extends Muon {
   private final CudaGemm gram;
   private final CudaGemm square;
   private final CudaGemm apply;
-  private float rate = Float.NaN; // that keep and step are of
+  private final List<Rate> rates = new ArrayList<>(); // those that graphs use, and that of the last step
 
   CudaMuon(CudaDevice device, MuonConfig config, long batch, long rows, long columns) {
     super(device, config, batch, rows, columns);
@@ -41,7 +42,7 @@ final class CudaMuon extends Muon {
     gram = product(device, side, side, Math.max(rows, columns), tall, !tall);
     square = product(device, side, side, side, false, false);
     apply = product(device, rows, columns, side, false, false);
-    var parts = new Parts(device, 3 * count * columns + 2 * batch() * side * side + 8 * count + rows);
+    var parts = new Parts(device, 3 * count * columns + 2 * batch() * side * side + 6 * count + rows);
     workspace = parts.whole;
     mixed = parts.next(count, columns);
     x = parts.next(count, columns);
@@ -50,8 +51,6 @@ final class CudaMuon extends Muon {
     polynomial = parts.next(batch(), side, side);
     ones = parts.next(count).fill(1);
     keepMomentum = parts.next(count).fill(config.momentum());
-    keep = parts.next(count);
-    step = parts.next(count);
     inverse = parts.next(count);
     sizes = parts.next(count);
     scales = parts.next(count);
@@ -86,6 +85,7 @@ final class CudaMuon extends Muon {
 
   @Override
   void computeOrthogonal(Tensor matrix, Tensor result) {
+    ((CudaDevice) device).takeTurn(turns);
     Tensor given = matrix.reshape(count, columns);
     if (matrix.dtype() != DType.FP32) {
       ((CudaDevice) device).zero(next.memory());
@@ -98,7 +98,8 @@ final class CudaMuon extends Muon {
 
   @Override
   void computeStep(Tensor parameter, Tensor gradient, Tensor momentum, float learningRate) {
-    useRate(learningRate);
+    ((CudaDevice) device).takeTurn(turns);
+    Rate rate = rate(learningRate);
     Tensor slope = gradient.reshape(count, columns);
     Tensor kept = momentum.reshape(count, columns);
     combine(kept, keepMomentum, slope, ones, kept);
@@ -107,17 +108,41 @@ final class CudaMuon extends Muon {
     }
     orthogonalize(config.nesterov() ? mixed : kept);
     Tensor updated = parameter.reshape(count, columns);
-    combine(x, step, updated, keep, next);
+    combine(x, rate.step, updated, rate.keep, next);
     scaled(next, ones, updated);
   }
 
-  private void useRate(float learningRate) {
-    if (learningRate != rate) {
-      rate = Float.NaN; // until both are there
+  /** A learning rate as factors of rows. */
+  private final class Rate {
+    final Tensor keep = Tensor.allocate(device, DType.FP32, new long[] {count}, false);
+    final Tensor step = Tensor.allocate(device, DType.FP32, new long[] {count}, false);
+    float value = Float.NaN;
+    boolean captured; // a graph reads the factors whenever it is launched
+
+    void set(float learningRate) {
+      value = Float.NaN; // until both are there
       keep.fill((float) (1 - (double) learningRate * config.weightDecay()));
       step.fill((float) (-learningRate * config.scale(rows, columns)));
-      rate = learningRate;
+      value = learningRate;
     }
+  }
+
+  private Rate rate(float learningRate) {
+    Rate free = null;
+    for (Rate each : rates) {
+      if (each.value == learningRate) {
+        each.captured |= device.isCapturing();
+        return each;
+      }
+      free = each.captured ? free : each;
+    }
+    device.requireNotCapturing("a learning rate cannot be new (take a step with it before)");
+    if (free == null) {
+      free = new Rate();
+      rates.add(free);
+    }
+    free.set(learningRate);
+    return free;
   }
 
   /** out = r a + p b, row by row; out may be a. */
@@ -179,5 +204,9 @@ final class CudaMuon extends Muon {
     square.release();
     apply.release();
     workspace.close();
+    for (Rate rate : rates) {
+      rate.keep.close();
+      rate.step.close();
+    }
   }
 }

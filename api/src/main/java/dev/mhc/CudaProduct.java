@@ -22,7 +22,7 @@ final class CudaProduct implements Child {
   private final @Nullable DType biasType;
   private final LinkedHashMap<Lie, LtPlan> plans = new LinkedHashMap<>(KEPT, 0.75f, true);
   private @Nullable Storage workspace;
-  private @Nullable CudaStream last;
+  private final Turns turns = new Turns();
   private boolean closed;
 
   /** The matrices are those that are expected. */
@@ -63,6 +63,19 @@ final class CudaProduct implements Child {
     return plan;
   }
 
+  /** Whether cuBLASLt has a product for operands that lie so. */
+  boolean takes(Tensor a, Tensor b, Tensor d) {
+    try {
+      plan(new Lie(LtMatrix.of(a), LtMatrix.of(b), LtMatrix.of(d)));
+      return true;
+    } catch (CublasException e) {
+      if (Cublas.isUnsupported(e)) {
+        return false;
+      }
+      throw e;
+    }
+  }
+
   /** Whether there is nothing to multiply. */
   boolean isEmpty() {
     return empty;
@@ -74,10 +87,7 @@ final class CudaProduct implements Child {
     MemorySegment room = workspace == null ? MemorySegment.NULL : workspace.data;
     device.call(() -> {
       CudaStream stream = device.currentStream();
-      if (last != null && last != stream && !last.isClosed()) {
-        stream.follow(last); // they share the workspace
-      }
-      last = stream;
+      turns.take(stream);
       if (aScale != 0) {
         plan.scales(aScale, bScale);
       }

@@ -119,10 +119,6 @@ final class CudaStream extends Stream implements Child {
     capture = null;
   }
 
-  boolean isCapturing() {
-    return capture != null;
-  }
-
   @Override
   public Device device() {
     return device;

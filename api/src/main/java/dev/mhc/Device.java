@@ -275,6 +275,11 @@ public abstract sealed class Device implements AutoCloseable permits CpuDevice, 
   /** Throws while what this thread puts on its stream is captured. */
   void requireNotCapturing(String what) {}
 
+  /** Whether this thread captures what it puts on its streams. Call with the lock held. */
+  boolean isCapturing() {
+    return false;
+  }
+
   /** Whether its memory is the host's. */
   abstract boolean isHost();
 

@@ -6,9 +6,10 @@ import org.jspecify.annotations.Nullable;
 /**
  * A prepared product of FP8 matrices. Belongs to a device, and ends with it. Sums are of float32 and rounded once, to the
  * type of D. A CPU multiplies each element by its scale, rounding to float32, and then the matrices with OpenBLAS. A GPU
- * takes them as they are, with cuBLASLt: with 1 x 128 and 128 x 128 scales one of compute capability 9.0, for n and k that are
- * multiples of 16; a bias goes with a D of BF16 or FP16. It reads scales in place where they lie as {@link Fp8#scales} makes
- * them, and copies others.
+ * takes them as they are where cuBLASLt has such a product: n and k are multiples of 16, operands aligned to 16 bytes, a bias
+ * goes with a D of BF16 or FP16, and with 1 x 128 and 128 x 128 scales its compute capability is 9.0. It reads scales in place
+ * where they lie as {@link Fp8#scales} makes them, and copies others. Any other product a GPU computes as a CPU does, slower
+ * and with {@code 4 (mk + nk + mn)} bytes of workspace: {@link #isDirect} tells.
  *
  * <p>Thread-safe: calls of one device wait for each other.
  *
@@ -49,7 +50,6 @@ public abstract sealed class Fp8Gemm extends Prepared permits CpuFp8Gemm, CudaFp
    * @param device where it runs
    * @param config which it is
    * @throws NativeLibraryException if the library that computes it cannot be loaded
-   * @throws CublasException if the GPU has no algorithm for it
    */
   public static Fp8Gemm create(Device device, Fp8GemmConfig config) {
     Check.given("config", config, "an Fp8GemmConfig");
@@ -63,6 +63,9 @@ public abstract sealed class Fp8Gemm extends Prepared permits CpuFp8Gemm, CudaFp
   public Fp8GemmConfig config() {
     return config;
   }
+
+  /** Whether FP8 matrices without gaps are multiplied as they are; else they are dequantised first, as on a CPU. */
+  public abstract boolean isDirect();
 
   /**
    * Computes a product without bias.

@@ -11,7 +11,7 @@ import org.jspecify.annotations.Nullable;
 @Name("dev.mhc.LibraryLoad")
 @Label("Library Load")
 @Category("mhc")
-@Description("A native library was found and loaded")
+@Description("libmhc, or a library of others that it needs, was found and loaded")
 final class LibraryLoadEvent extends Event {
   @Label("Path")
   @Nullable String path;
@@ -21,6 +21,6 @@ final class LibraryLoadEvent extends Event {
   @Nullable String source;
 
   @Label("Version")
-  @Description("Of libmhc")
+  @Description("Of libmhc; none for others")
   @Nullable String version;
 }

@@ -98,7 +98,7 @@ public abstract sealed class Muon extends Prepared permits CpuMuon, CudaMuon {
    *     {@link DType#FP32}, updated
    * @param gradient of that shape, of any of these types
    * @param momentum of that shape, {@link DType#FP32}, updated; zeros before the first step
-   * @param learningRate at least 0
+   * @param learningRate at least 0; in a {@link Graph} on a GPU one that an earlier step had, which its launches keep
    */
   public void step(Tensor parameter, Tensor gradient, Tensor momentum, float learningRate) {
     Check.notNegative("learningRate", learningRate);

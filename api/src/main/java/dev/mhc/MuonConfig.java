@@ -13,10 +13,11 @@ import java.util.List;
  * @param scaling the size of the update
  * @param rms the root mean square that an update's entries have with {@link Scaling#RMS}, above 0; ignored otherwise
  * @param weightDecay at least 0: the parameter loses {@code learningRate weightDecay} of itself in each step
- * @param eps added to the Frobenius norm that the first iterate is divided by, above 0
+ * @param eps added to the Frobenius norm that the first iterate is divided by, at least 1e-12
  */
 public record MuonConfig(List<Step> steps, float momentum, boolean nesterov, Scaling scaling, float rms, float weightDecay,
     float eps) {
+  private static final float LEAST_EPS = 1e-12f;
 
   /** {@code X = a X + (b (X X^T) + c (X X^T)^2) X}. */
   public record Step(float a, float b, float c) {
@@ -77,6 +78,10 @@ public record MuonConfig(List<Step> steps, float momentum, boolean nesterov, Sca
     Check.positive("rms", rms);
     Check.notNegative("weightDecay", weightDecay);
     Check.positive("eps", eps);
+    if (eps < LEAST_EPS) {
+      throw new IllegalArgumentException("eps is " + eps + "; expected at least " + LEAST_EPS
+          + ": the square of a smaller one, divided among a matrix's elements, is no float32 any more");
+    }
   }
 
   /** These choices with other steps. */

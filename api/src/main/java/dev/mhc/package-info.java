@@ -27,8 +27,9 @@
  * cases nothing has been written. Failures of the native side are {@link MhcException}s.
  *
  * <p><b>Threads.</b> A {@link Device} runs one operation at a time, on its own native threads; further callers wait, in
- * any number and virtual or not. An operation occupies its calling thread until it is done, and a virtual thread's
- * carrier with it. Different devices run concurrently. Results never depend on the number of threads.
+ * any number and virtual or not. On a CPU it occupies its calling thread until it is done, and a virtual thread's
+ * carrier with it. On a GPU a call puts its operation on a {@link dev.mhc.Stream} and returns; operations of different streams
+ * may run side by side. Different devices run concurrently. Results never depend on the number of threads.
  *
  * <p><b>Lifetimes.</b> Close what you create. Closing a device closes what was created on it. A tensor that is garbage
  * before it is closed is reported to the {@link System.Logger} {@code dev.mhc}, with the place where it was created if

@@ -249,6 +249,17 @@ class CudaDeviceTest {
         graph.launch();
         assertThat(d.toDoubles()).isEqualTo(expected);
         assertThat(weight.toDoubles()).isEqualTo(alone.toDoubles());
+
+        Tensor other = device.tensor(DType.FP32, 16, 16); // eager steps at other rates leave the graph its own
+        for (float rate : new float[] {0.5f, 0.25f, 0.01f}) {
+          muon.step(other, d, device.tensor(DType.FP32, 16, 16), rate);
+          weight.fill(0);
+          momentum.fill(0);
+          graph.launch();
+          assertThat(weight.toDoubles()).as("rate %s", rate).isEqualTo(alone.toDoubles());
+        }
+        assertThatIllegalStateException().isThrownBy(() -> Graph.capture(device, () -> muon.step(weight, gradient, momentum, 3)))
+            .withMessage("a learning rate cannot be new (take a step with it before) while a graph is captured");
       }
     }
   }
@@ -340,10 +351,8 @@ class CudaDeviceTest {
   @Test
   void anErrorThatStaysLeavesTheProcessAlive() throws Exception {
     assumeFalse(TestDevice.isGpu(device), "no GPU is broken on purpose");
-    var result = new ChildJvm().options("--enable-native-access=ALL-UNNAMED", "-Dmhc.nvidia.path=" + System.getProperty("mhc.nvidia.path"),
-        "-Dmhc.library.path=" + Native.library().path())
-        .environment("MHC_CUDA_LIBRARY", System.getenv("MHC_CUDA_LIBRARY")).environment("MHC_STAND_IN_FAIL", "kernel:2:700")
-        .classes(ChildJvm.testClasses()).runOnClassPath("dev.mhc.CudaDeviceTest$BrokenDevice");
+    var result = TestDevice.standIns().environment("MHC_STAND_IN_FAIL", "kernel:2:700")
+        .runOnClassPath("dev.mhc.CudaDeviceTest$BrokenDevice");
     assertThat(result.output()).contains("pre 0 is on its way", "pre 1: MHC_DEVICE_ERROR: mhc_pre: CUDA device 0",
         "cudaErrorIllegalAddress", "pre 2: ", "read: cudaErrorIllegalAddress", "the device cannot be used any more in this process",
         "the CPU works: 5.0");

@@ -4,6 +4,7 @@ package dev.mhc;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException;
 import static org.assertj.core.api.Assertions.assertThatIllegalStateException;
+import static org.junit.jupiter.api.Assumptions.assumeFalse;
 
 import dev.mhc.Fp8GemmConfig.Scaling;
 import dev.mhc.examples.MatrixProducts;
@@ -12,7 +13,9 @@ import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.condition.EnabledIfSystemProperty;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.MethodSource;
 
 /** Products of FP8 matrices against double precision, which starts from the same FP8 numbers and scales. */
@@ -33,24 +36,17 @@ class Fp8GemmTest {
     }
   }
 
-  /** FP8 products of a GPU are over extents that are multiples of 16, or of the tile, and take few biases. */
-  private static Fp8GemmConfig possible(Fp8GemmConfig config) {
-    if (!TestDevice.isCuda()) {
-      return config;
-    }
-    long step = config.aScaling() == Scaling.TENSOR ? 16 : 128;
-    return new Fp8GemmConfig(config.m(), (config.n() + 15) / 16 * 16, (config.k() + step - 1) / step * step, config.aScaling(),
-        config.bScaling(), config.dType(), config.bias() && config.dType() != DType.FP32, config.activation());
-  }
-
   static Stream<Fp8GemmConfig> products() {
     return Stream.of(Fp8GemmConfig.tiled(3, 5, 128, DType.BF16), Fp8GemmConfig.tiled(130, 129, 257, DType.FP32),
         Fp8GemmConfig.tiled(17, 300, 384, DType.FP16).withEpilogue(true, Activation.GELU),
         Fp8GemmConfig.tiled(4, 3, 1, DType.BF16), Fp8GemmConfig.tiled(0, 3, 5, DType.BF16),
         Fp8GemmConfig.tiled(3, 4, 0, DType.BF16).withEpilogue(true, Activation.NONE),
         new Fp8GemmConfig(65, 140, 200, Scaling.ROW_TILE, Scaling.ROW_TILE, DType.FP32, true, Activation.RELU),
-        Fp8GemmConfig.scaled(33, 44, 155, DType.FP32), Fp8GemmConfig.scaled(33, 44, 155, DType.BF16))
-        .map(Fp8GemmTest::possible);
+        Fp8GemmConfig.scaled(33, 44, 155, DType.FP32), Fp8GemmConfig.scaled(33, 44, 155, DType.BF16),
+        Fp8GemmConfig.scaled(33, 44, 155, DType.FP16).withEpilogue(true, Activation.RELU),
+        Fp8GemmConfig.scaled(33, 48, 160, DType.BF16).withEpilogue(true, Activation.GELU), // the next as cuBLASLt takes them
+        Fp8GemmConfig.tiled(130, 144, 384, DType.FP32), Fp8GemmConfig.tiled(17, 304, 256, DType.FP16).withEpilogue(true, Activation.RELU),
+        Fp8GemmConfig.tiled(17, 304, 256, DType.FP32).withEpilogue(true, Activation.RELU));
   }
 
   @ParameterizedTest
@@ -106,7 +102,7 @@ class Fp8GemmTest {
   @Test
   void example() {
     Tensor x = uniform(DType.BF16, 20, 256);
-    int n = (int) possible(Fp8GemmConfig.tiled(20, 130, 256, DType.BF16)).n();
+    int n = 130;
     Tensor weight = uniform(DType.BF16, n, 256);
     Tensor y = device.tensor(DType.BF16, 20, n);
     long live = device.liveBytes();
@@ -123,9 +119,11 @@ class Fp8GemmTest {
     }
   }
 
-  @Test
-  void scalesWithAnyStrides() {
-    Fp8GemmConfig config = possible(Fp8GemmConfig.tiled(6, 140, 300, DType.FP32));
+  /** What a GPU takes as it is, and what it dequantises first. */
+  @ParameterizedTest
+  @CsvSource({"144, 384", "140, 300"})
+  void scalesWithAnyStrides(int n, int k) {
+    Fp8GemmConfig config = Fp8GemmConfig.tiled(6, n, k, DType.FP32);
     Tensor a = fp8(6, config.k());
     Tensor b = fp8(config.n(), config.k());
     Tensor aScale = scales(6, 3);
@@ -148,6 +146,72 @@ class Fp8GemmTest {
       product.run(a, same, b, bScale, actual.fill(0));
     }
     assertThat(actual.toFloats()).isEqualTo(expected.toFloats());
+  }
+
+  /** Rows that are apart by what cuBLASLt does not take. */
+  @Test
+  void stridesThatAreNotMultiplesOf16() {
+    Fp8GemmConfig config = Fp8GemmConfig.tiled(5, 16, 128, DType.BF16).withEpilogue(true, Activation.NONE);
+    Tensor a = fp8(5, 130).slice(1, 1, 129);
+    Tensor b = fp8(16, 128);
+    Tensor aScale = scales(5, 1);
+    Tensor bScale = scales(1, 1);
+    Tensor bias = uniform(DType.BF16, 16);
+    Tensor whole = uniform(DType.BF16, 5, 19).fill(7);
+    Tensor d = whole.slice(1, 2, 18);
+    try (Fp8Gemm product = Fp8Gemm.create(device, config)) {
+      product.run(a, aScale, b, bScale, bias, d);
+    }
+    assertProduct(config, scaled(a, aScale, Scaling.ROW_TILE), scaled(b, bScale, Scaling.SQUARE_TILE).transposed(), bias, d);
+    assertThat(whole.slice(1, 0, 2).toDoubles()).containsOnly(7);
+    assertThat(whole.slice(1, 18, 19).toDoubles()).containsOnly(7);
+  }
+
+  @Test
+  void whatIsDirect() {
+    assertThat(direct(Fp8GemmConfig.tiled(3, 16, 128, DType.FP32))).isEqualTo(TestDevice.isCuda());
+    assertThat(direct(Fp8GemmConfig.scaled(3, 16, 32, DType.BF16).withEpilogue(true, Activation.NONE))).isEqualTo(TestDevice.isCuda());
+    assertThat(direct(Fp8GemmConfig.tiled(3, 5, 128, DType.FP32))).isFalse();
+    assertThat(direct(Fp8GemmConfig.tiled(3, 16, 129, DType.FP32))).isFalse();
+    assertThat(direct(Fp8GemmConfig.tiled(3, 16, 128, DType.FP32).withEpilogue(true, Activation.NONE))).isFalse();
+  }
+
+  private static boolean direct(Fp8GemmConfig config) {
+    try (Fp8Gemm product = Fp8Gemm.create(device, config)) {
+      return product.isDirect();
+    }
+  }
+
+  /** In a JVM of its own, with a GPU of another generation. */
+  static final class OtherGeneration {
+    public static void main(String... arguments) {
+      try (CudaDevice gpu = Device.cuda(0)) {
+        System.out.println("capability " + gpu.computeCapability());
+        for (Fp8GemmConfig config : new Fp8GemmConfig[] {Fp8GemmConfig.tiled(2, 16, 128, DType.BF16),
+            Fp8GemmConfig.scaled(2, 16, 128, DType.BF16)}) {
+          Tensor d = gpu.tensor(DType.BF16, 2, 16);
+          try (Fp8Gemm product = Fp8Gemm.create(gpu, config)) {
+            product.run(gpu.tensor(DType.FP8_E4M3, 2, 128).fill(2), scale(gpu, config.aScaling(), 2),
+                gpu.tensor(DType.FP8_E4M3, 16, 128).fill(1), scale(gpu, config.bScaling(), 16), d);
+            System.out.println(config.bScaling() + (product.isDirect() ? " direct " : " dequantised ") + d.get(1, 15));
+          }
+        }
+      }
+    }
+
+    private static Tensor scale(Device device, Scaling scaling, long rows) {
+      return device.tensor(DType.FP32, scaling.scaleShape(rows, 128)).fill(0.5);
+    }
+  }
+
+  @ParameterizedTest
+  @CsvSource({"80, dequantised, dequantised", "89, dequantised, direct", "100, dequantised, direct"})
+  @EnabledIfSystemProperty(named = "mhc.test.device", matches = "cuda")
+  void gpusOfOtherGenerations(int capability, String tiled, String scaled) throws Exception {
+    assumeFalse(TestDevice.isGpu(device), "a GPU is of its own generation");
+    var result = TestDevice.standIns().environment("MHC_STAND_IN_CAPABILITY", String.valueOf(capability))
+        .runOnClassPath("dev.mhc.Fp8GemmTest$OtherGeneration");
+    assertThat(result.output()).contains("capability " + capability, "SQUARE_TILE " + tiled + " 64.0", "TENSOR " + scaled + " 64.0");
   }
 
   @Test

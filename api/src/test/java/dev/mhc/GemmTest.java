@@ -4,6 +4,7 @@ package dev.mhc;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException;
 import static org.assertj.core.api.Assertions.assertThatIllegalStateException;
+import static org.junit.jupiter.api.Assumptions.assumeFalse;
 
 import dev.mhc.examples.MatrixProducts;
 import java.util.Arrays;
@@ -16,6 +17,7 @@ import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.condition.DisabledIfSystemProperty;
+import org.junit.jupiter.api.condition.EnabledIfSystemProperty;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.MethodSource;
@@ -68,10 +70,80 @@ class GemmTest {
 
   @Test
   void batches() {
-    for (DType type : new DType[] {DType.FP32, DType.BF16}) {
+    for (DType type : new DType[] {DType.FP32, DType.BF16, DType.FP16}) {
       check(GemmConfig.of(type, 9, 10, 11).withBatch(5).withTransposed(true, false).withEpilogue(true, Activation.RELU));
       check(GemmConfig.of(type, 9, 10, 11).withBatch(1));
     }
+  }
+
+  @Test
+  void halfOperandsWithAFloatResultAndBias() {
+    for (DType type : new DType[] {DType.BF16, DType.FP16}) {
+      for (Activation activation : Activation.values()) {
+        check(GemmConfig.of(type, 21, 34, 55).withResult(DType.FP32).withEpilogue(true, activation));
+      }
+      check(GemmConfig.of(type, 9, 10, 11).withResult(DType.FP32).withBatch(3).withEpilogue(true, Activation.NONE).withFactors(2, -1));
+    }
+  }
+
+  /** Operands that TF32 holds, of 11 bits, are multiplied exactly; others come out within what rounding them may do. */
+  @Test
+  void tf32() {
+    GemmConfig config = GemmConfig.of(DType.FP32, 21, 34, 55).withPrecision(GemmConfig.Precision.TF32);
+    Tensor a = random(DType.FP32, 21, 55);
+    Tensor b = random(DType.FP32, 55, 34);
+    Tensor d = device.tensor(DType.FP32, 21, 34);
+    Tensor roundedA = device.tensor(DType.FP32, 21, 55).copyFrom(device.tensor(DType.BF16, 21, 55).copyFrom(a));
+    Tensor roundedB = device.tensor(DType.FP32, 55, 34).copyFrom(device.tensor(DType.BF16, 55, 34).copyFrom(b));
+    try (Gemm gemm = Gemm.create(device, config)) {
+      assertThat(gemm.config().precision()).isEqualTo(GemmConfig.Precision.TF32);
+      gemm.run(roundedA, roundedB, d);
+      assertProduct(config, Products.of(roundedA), Products.of(roundedB), null, null, Products.of(d));
+      gemm.run(a, b, d);
+    }
+    Products.Matrix left = Products.of(a);
+    Products.Matrix right = Products.of(b);
+    Products.Matrix actual = Products.of(d);
+    double off = 0;
+    for (int row = 0; row < 21; row++) {
+      for (int column = 0; column < 34; column++) {
+        double most = Products.bound(left, right, row, column, 1, 0) * 0x1p24; // of the first product alone
+        for (int i = 0; i < 55; i++) {
+          most = Math.max(most, Math.abs(left.at(row, i) * right.at(i, column)));
+        }
+        double error = Math.abs(actual.at(row, column) - Products.dot(left, right, row, column, 55));
+        assertThat(error).as("seed %s", seed).isLessThanOrEqualTo(55 * most * 0x1p-9);
+        off = Math.max(off, error);
+      }
+    }
+    if (TestDevice.isGpu(device)) {
+      assertThat(off).as("TF32 was asked for, and rounds").isGreaterThan(1e-5);
+    }
+  }
+
+  /** In a JVM of its own: a number that TF32 rounds to 1, times 1, in both precisions. */
+  static final class Precisions {
+    public static void main(String... arguments) {
+      try (Device gpu = Device.cuda(0)) {
+        Tensor x = gpu.tensor(DType.FP32, 1, 1).fill(1 + 0x1p-12);
+        Tensor one = gpu.tensor(DType.FP32, 1, 1).fill(1);
+        Tensor d = gpu.tensor(DType.FP32, 1, 1);
+        for (GemmConfig.Precision precision : GemmConfig.Precision.values()) {
+          try (Gemm gemm = Gemm.create(gpu, GemmConfig.of(DType.FP32, 1, 1, 1).withPrecision(precision))) {
+            gemm.run(x, one, d);
+            System.out.println(precision + " gives " + d.get(0, 0));
+          }
+        }
+      }
+    }
+  }
+
+  @EnabledIfSystemProperty(named = "mhc.test.device", matches = "cuda")
+  @Test
+  void tf32IsAskedFor() throws Exception {
+    assumeFalse(TestDevice.isGpu(device), "a GPU rounds in the test before");
+    var result = TestDevice.standIns().environment("MHC_STAND_IN_TF32", "1").runOnClassPath("dev.mhc.GemmTest$Precisions");
+    assertThat(result.output()).contains("FP32 gives " + (1 + 0x1p-12), "TF32 gives 1.0");
   }
 
   /** Rows apart, a matrix that all of a batch share, and a result whose rows are apart: what lies between is left alone. */

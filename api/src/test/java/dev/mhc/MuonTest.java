@@ -10,7 +10,9 @@ import dev.mhc.MuonConfig.Preset;
 import dev.mhc.MuonConfig.Scaling;
 import dev.mhc.MuonConfig.Step;
 import dev.mhc.examples.MuonStep;
+import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Collections;
 import java.util.List;
 import java.util.Random;
 import org.junit.jupiter.api.AfterAll;
@@ -145,6 +147,83 @@ class MuonTest {
           expectedParameter = parameter.toDoubles();
         }
       }
+    }
+  }
+
+  @Test
+  void publishedCoefficients() {
+    MuonConfig jordan = Preset.KELLER_JORDAN.config();
+    Step quintic = new Step(3.4445f, -4.7750f, 2.0315f);
+    Step converging = new Step(2, -1.5f, 0.5f);
+    assertThat(jordan).isEqualTo(new MuonConfig(Collections.nCopies(5, quintic), 0.95f, true, Scaling.ASPECT, 0.2f, 0, 1e-7f));
+    var steps = new ArrayList<>(Collections.nCopies(8, quintic));
+    steps.addAll(Collections.nCopies(2, converging));
+    assertThat(Preset.DEEPSEEK_V4.config()).isEqualTo(new MuonConfig(steps, 0.95f, true, Scaling.RMS, 0.18f, 0.1f, 1e-7f));
+  }
+
+  /** Parameters and gradients of different types, a batch, and each size of an update. */
+  @ParameterizedTest
+  @CsvSource({"NONE, FP32, BF16", "NONE, BF16, FP32", "ASPECT, FP16, FP32", "RMS, BF16, FP16"})
+  void stepsOfABatch(Scaling scaling, DType parameterType, DType gradientType) {
+    int rows = 18;
+    int columns = 8;
+    MuonConfig config = Preset.KELLER_JORDAN.config().withScaling(scaling, 0.3f).withWeightDecay(0.125f);
+    Tensor parameter = device.tensor(parameterType, 3, rows, columns).copyFrom(gaussian(3 * rows * columns));
+    Tensor gradient = device.tensor(gradientType, 3, rows, columns).copyFrom(gaussian(3 * rows * columns));
+    Tensor momentum = device.tensor(DType.FP32, 3, rows, columns).copyFrom(gaussian(3 * rows * columns));
+    double[] before = parameter.toDoubles();
+    double[] slope = gradient.toDoubles();
+    double[] kept = momentum.toDoubles();
+    try (Muon muon = Muon.create(device, config, 3, rows, columns)) {
+      assertThat(muon.config()).isSameAs(config);
+      muon.step(parameter, gradient, momentum, 0.25f);
+    }
+    double[] actual = parameter.toDoubles();
+    for (int i = 0; i < 3; i++) {
+      int from = i * rows * columns;
+      int to = from + rows * columns;
+      double[] expected = Arrays.copyOfRange(before, from, to);
+      double[] expectedMomentum = Arrays.copyOfRange(kept, from, to);
+      step(config, expected, Arrays.copyOfRange(slope, from, to), expectedMomentum, rows, columns, 0.25);
+      for (int at = 0; at < expected.length; at++) {
+        double tolerance = 2e-4 + 1.01 * Products.rounding(parameterType) * Math.abs(expected[at]);
+        Products.assertClose(actual[from + at], expected[at], off(tolerance), config + ", seed " + seed);
+        Products.assertClose(momentum.toDoubles()[from + at], expectedMomentum[at], 1e-5, "momentum, seed " + seed);
+      }
+    }
+  }
+
+  @ParameterizedTest
+  @CsvSource({"BF16, FP32", "FP16, BF16", "FP32, FP16", "BF16, BF16"})
+  void orthogonalizesFromAndToEveryType(DType from, DType to) {
+    int rows = 6;
+    int columns = 20;
+    Tensor matrix = device.tensor(from, rows, columns).copyFrom(gaussian(rows * columns));
+    Tensor result = device.tensor(to, rows, columns);
+    try (Muon muon = Muon.create(device, Preset.DEEPSEEK_V4.config(), rows, columns)) {
+      muon.orthogonalize(matrix, result);
+    }
+    double[] expected = newtonSchulz(Preset.DEEPSEEK_V4.config(), matrix.toDoubles(), rows, columns);
+    double[] actual = result.toDoubles();
+    for (int i = 0; i < expected.length; i++) {
+      Products.assertClose(actual[i], expected[i], off(2e-5) + 1.01 * Products.rounding(to) * Math.abs(expected[i]), "seed " + seed);
+    }
+  }
+
+  /** An eps as small as is allowed: zeros stay, and small numbers are orthogonal all the same. */
+  @Test
+  void theLeastEps() {
+    MuonConfig good = Preset.DEEPSEEK_V4.config();
+    MuonConfig least = new MuonConfig(good.steps(), good.momentum(), good.nesterov(), good.scaling(), good.rms(), good.weightDecay(), 1e-12f);
+    assertThat(orthogonalize(least, new double[64 * 200], 64, 200)).containsOnly(0);
+    double[] small = gaussian(5 * 20);
+    double[] once = orthogonalize(least, small, 5, 20);
+    double[] scaled = orthogonalize(least, Arrays.stream(floats(small)).map(x -> x * 0x1p-20).toArray(), 5, 20);
+    for (int i = 0; i < once.length; i++) {
+      Products.assertClose(scaled[i], once[i], off(1e-4), "seed " + seed);
+    }
+    for (float eps : new float[] {0, -1, Float.NaN, Float.POSITIVE_INFINITY, 1e-13f}) {
+      refused(() -> new MuonConfig(good.steps(), 0, true, good.scaling(), 1, 0, eps), "eps is " + eps + "; expected ");
     }
   }
 

@@ -27,6 +27,13 @@ final class TestDevice {
     return Device.cuda(0);
   }
 
+  /** A JVM of its own on the stand-ins that this one has, or on the GPU. */
+  static ChildJvm standIns() {
+    return new ChildJvm().options("--enable-native-access=ALL-UNNAMED",
+        "-Dmhc.nvidia.path=" + System.getProperty("mhc.nvidia.path"), "-Dmhc.library.path=" + Native.library().path())
+        .environment("MHC_CUDA_LIBRARY", System.getenv("MHC_CUDA_LIBRARY")).classes(ChildJvm.testClasses());
+  }
+
   /** Whether a GPU computes, whose matrix units round in ways of their own: not the CPU, nor the stand-ins. */
   static boolean isGpu(Device device) {
     return device instanceof CudaDevice && !device.name().startsWith("executor");
