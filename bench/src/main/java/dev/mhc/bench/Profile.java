@@ -11,7 +11,7 @@ import java.util.stream.IntStream;
 public enum Profile {
   /** What noise cannot change, for CI: results, bytes against the ledger, allocation, fused against unfused, Java against C. */
   SHORT,
-  /** Every operation at two sizes, and the boundary over T, C, n, threads and types: about 20 minutes. */
+  /** Every operation at two sizes, the boundary over T, C, n, threads and types, and stacks over layers: about 30 minutes. */
   STANDARD(
       Part.of("^(?!openBlas|stack)", "tokens=64,2048"),
       Part.of("^(gemm|openBlas)", "tokens=64,2048", "dtype=FP32"),
