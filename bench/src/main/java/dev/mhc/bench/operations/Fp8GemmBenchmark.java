@@ -2,20 +2,23 @@
 package dev.mhc.bench.operations;
 
 import dev.mhc.DType;
-import dev.mhc.Fp8;
 import dev.mhc.Fp8.Rounding;
 import dev.mhc.Fp8.Tile;
+import dev.mhc.Fp8;
 import dev.mhc.Fp8Gemm;
 import dev.mhc.Fp8GemmConfig;
 import dev.mhc.Tensor;
 import dev.mhc.bench.Check;
 import dev.mhc.bench.Cost;
+import java.util.concurrent.TimeUnit;
 import org.openjdk.jmh.annotations.Benchmark;
+import org.openjdk.jmh.annotations.Warmup;
 
 /**
  * The product of T x C activations by C x C weights in FP8, with scales of 1 x 128 and 128 x 128, to a result of the rows' type.
  * The weight rotates with the rows.
  */
+@Warmup(iterations = 4, time = 500, timeUnit = TimeUnit.MILLISECONDS) // conversions in Java, which have to be compiled
 public class Fp8GemmBenchmark extends OperationBenchmark {
   private Fp8Gemm gemm;
   private Tensor[] a;

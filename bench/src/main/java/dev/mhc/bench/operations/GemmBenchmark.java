@@ -6,9 +6,12 @@ import dev.mhc.GemmConfig;
 import dev.mhc.Tensor;
 import dev.mhc.bench.Check;
 import dev.mhc.bench.Cost;
+import java.util.concurrent.TimeUnit;
 import org.openjdk.jmh.annotations.Benchmark;
+import org.openjdk.jmh.annotations.Warmup;
 
 /** The product of a T x C and a C x C matrix, everything of one type. The weight rotates with the rows. */
+@Warmup(iterations = 4, time = 500, timeUnit = TimeUnit.MILLISECONDS) // conversions in Java, which have to be compiled
 public class GemmBenchmark extends OperationBenchmark {
   private Gemm gemm;
   private Tensor[] a;

@@ -9,9 +9,12 @@ import dev.mhc.bench.Check;
 import dev.mhc.bench.Cost;
 import dev.mhc.bench.Reflected;
 import java.util.SplittableRandom;
+import java.util.concurrent.TimeUnit;
 import org.openjdk.jmh.annotations.Benchmark;
+import org.openjdk.jmh.annotations.Warmup;
 
 /** A step of Muon for a T x C matrix, in Keller Jordan's conventions: five Newton-Schulz steps of three products each. */
+@Warmup(iterations = 4, time = 500, timeUnit = TimeUnit.MILLISECONDS) // conversions in Java, which have to be compiled
 public class MuonBenchmark extends OperationBenchmark {
   private static final MuonConfig CONFIG = MuonConfig.Preset.KELLER_JORDAN.config();
   private static final float LEARNING_RATE = 1e-3f;
