@@ -7,6 +7,7 @@ import dev.mhc.Device;
 import dev.mhc.Traffic;
 import dev.mhc.bench.operations.OperationBenchmark;
 import dev.mhc.bench.report.Measurement;
+import java.lang.reflect.Field;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.HashSet;
@@ -15,6 +16,7 @@ import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.regex.Pattern;
+import org.openjdk.jmh.annotations.Param;
 import org.openjdk.jmh.infra.BenchmarkParams;
 import org.openjdk.jmh.results.BenchmarkResult;
 import org.openjdk.jmh.results.IterationResult;
@@ -128,12 +130,23 @@ public final class Suite {
 
   /** Seconds that a round of options should take: JMH finds out by itself what they consist of. */
   public static double expected(Options options) {
-    int cases = options.getIncludes().size();
-    for (String name : List.of("threads", "tokens", "streams", "width", "dtype", "device", "layers")) {
-      var values = options.getParameter(name);
-      cases *= values.hasValue() ? values.get().size() : 1;
-    }
+    int cases = options.getIncludes().stream().mapToInt(include -> cases(options, include)).sum();
     return cases * (1.2 + 0.4 + 0.9); // a fork of what OperationBenchmark says
+  }
+
+  /** How many values the parameters of a benchmark have together. */
+  private static int cases(Options options, String include) {
+    String name = include.substring("^\\Q".length(), include.length() - "\\E$".length());
+    try {
+      int cases = 1;
+      for (Field field : Class.forName(name.substring(0, name.lastIndexOf('.'))).getFields()) {
+        var values = options.getParameter(field.getName());
+        cases *= field.isAnnotationPresent(Param.class) && values.hasValue() ? values.get().size() : 1;
+      }
+      return cases;
+    } catch (ClassNotFoundException e) {
+      throw new IllegalStateException(e);
+    }
   }
 
   /**

@@ -34,6 +34,13 @@ class SuiteTest {
   }
 
   @Test
+  void whatABenchmarkHasNotTakesNoTime() {
+    var parts = List.of(new Profile.Part("^(pre.forward|stack.forward)$", Map.of("layers", new String[] {"1", "2", "4"})));
+    List<Options> plan = Suite.plan(parts, List.of());
+    assertThat(Suite.expected(plan.getLast())).isEqualTo((1 + 3) * Suite.expected(plan.getFirst()) / 4);
+  }
+
+  @Test
   void roundsAreTheForksOfOneMeasurement() {
     Measurement merged = Stream.of(1.0, 2.0, 3.0)
         .map(seconds -> new Measurement("pre.forward", Map.of(), new double[][] {{seconds}}, new Cost(1, 1, 0, 0, 0), null))
