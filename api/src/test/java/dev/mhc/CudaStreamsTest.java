@@ -91,7 +91,7 @@ class CudaStreamsTest {
   private int nativePriority(Stream.Priority priority) throws Throwable {
     try (Arena arena = Arena.ofConfined(); Stream stream = Stream.create(device, priority)) {
       MemorySegment function = SymbolLookup.libraryLookup(VendorLibrary.CUDART.load().path(), arena)
-          .findOrThrow("cudaStreamGetPriority");
+          .find("cudaStreamGetPriority").orElseThrow();
       var call = Linker.nativeLinker().downcallHandle(function,
           FunctionDescriptor.of(ValueLayout.JAVA_INT, ValueLayout.ADDRESS, ValueLayout.ADDRESS));
       MemorySegment result = arena.allocate(ValueLayout.JAVA_INT);
