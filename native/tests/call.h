@@ -53,6 +53,8 @@ class Call {
   // Runs it on whatever workspace there is.
   virtual mhc_status invoke(mhc_context* context) = 0;
   virtual mhc_status workspace(mhc_context* context, size_t* bytes) = 0;
+  // With the block as it was the last time: nothing but the operation's own work.
+  virtual mhc_status invoke_again(mhc_context* context) = 0;
   // With NULL for its block.
   virtual mhc_status invoke_without_block(mhc_context* context) = 0;
 

@@ -73,6 +73,7 @@ class CallOf : public Call {
     bind_(*this);
     return mhc_workspace_size(context, operation(), &args, bytes);
   }
+  mhc_status invoke_again(mhc_context* context) override { return invoke_(context, &args); }
   mhc_status invoke_without_block(mhc_context* context) override { return invoke_(context, nullptr); }
 
   using Call::coefficients;
