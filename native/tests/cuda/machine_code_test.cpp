@@ -12,6 +12,7 @@
 #include <map>
 #include <regex>
 #include <set>
+#include <sstream>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -58,27 +59,53 @@ std::vector<Report> reports() {
 
 bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
-// Kernels that may have a stack and spill, by parts of their names.
-bool may_have_stack(const std::string& kernel) {
-  const char* all[] = {"Li0E",                          // for any number of streams: they index their arrays
-                       "activate_kernel", "backward_in_steps_cu",
-                       "few_streams_kernel", "many_streams_kernel",  // of gain: divisions in double precision are calls
-                       "pass_kernelIf",                 // fp32 streams: three products, and twice the registers for a row
-                       "pass_backward_kernelIf",
-                       "pass_backward_kernelINS_3f16E",  // a few bytes over 255 registers
-                       "sinkhorn_large_backward_kernel", "birkhoff_kernel"};
-  return std::any_of(std::begin(all), std::end(all), [&](const char* part) { return contains(kernel, part); });
+// Kernels that may have a stack and spill, by two parts of their names, and how many bytes: what ptxas of nvcc 13.0 reports for
+// the worst architecture, and a little more. The first row that fits counts.
+struct Allowed {
+  const char *part, *other;
+  int stack, spilled;  // stores and loads
+};
+constexpr Allowed kAllowed[] = {
+    {"start_kernel", "Li0E", 5300, 1300},  // Li0E: for any number of streams: they index their arrays
+    {"", "Li0E", 2800, 560},
+    {"activate_kernel", "", 3500, 0},
+    {"", "backward_in_steps_cu", 1800, 64},
+    {"few_streams_kernel", "", 16, 48},  // of gain: divisions in double precision are calls
+    {"many_streams_kernel", "", 16, 128},
+    {"", "pass_kernelIf", 160, 560},  // fp32 streams: three products, and twice the registers for a row
+    {"", "pass_backward_kernelIf", 80, 160},
+    {"", "pass_backward_kernelINS_3f16E", 32, 48},  // a few bytes over 255 registers
+    {"sinkhorn_large_backward_kernel", "", 256, 0},
+    {"birkhoff_kernel", "", 128, 0},
+};
+
+Allowed allowed(const std::string& kernel) {
+  for (const Allowed& row : kAllowed)
+    if (contains(kernel, row.part) && contains(kernel, row.other)) return row;
+  return {"", "", 0, 0};
+}
+
+// "80-real 90a-real 80-virtual": those of that kind.
+std::set<std::string> architectures(const std::string& kind) {
+  std::set<std::string> found;
+  std::istringstream all(MHC_CUDA_ARCHITECTURES);
+  for (std::string one; all >> one;) {
+    const size_t dash = one.find('-');
+    if (dash == std::string::npos || one.substr(dash + 1) == kind) found.insert(one.substr(0, dash));
+  }
+  return found;
 }
 
 TEST(MachineCode, keeps_the_kernels_of_four_streams_in_registers) {
   std::map<std::string, std::set<std::string>> seen;  // by architecture
   for (const Report& r : reports()) {
     seen[r.architecture].insert(r.function);
-    if (may_have_stack(r.function)) continue;
-    EXPECT_EQ(r.stack, 0) << "bytes of stack: " << r.function << " for " << r.architecture;
-    EXPECT_EQ(r.spill_stores + r.spill_loads, 0) << "bytes spilled: " << r.function << " for " << r.architecture;
+    const Allowed most = allowed(r.function);
+    EXPECT_LE(r.stack, most.stack) << "bytes of stack: " << r.function << " for " << r.architecture;
+    EXPECT_LE(r.spill_stores + r.spill_loads, most.spilled) << "bytes spilled: " << r.function << " for " << r.architecture;
   }
   ASSERT_FALSE(seen.empty()) << "no reports in " << MHC_CUDA_BUILD;
+  for (const std::string& architecture : architectures("real")) EXPECT_TRUE(seen.count("sm_" + architecture)) << architecture;
   for (const auto& [architecture, functions] : seen) {
     for (const char* kernel : {"pass_kernelINS_4bf16ES", "post_kernelINS_4bf16ES", "pre_kernelINS_4bf16ES", "expand_kernelINS_4bf16ES",
                                "weighted_kernelINS_4bf16ES", "rmsnorm_kernelINS_4bf16E", "rmsnorm_backward_kernelINS_4bf16E",
@@ -89,7 +116,7 @@ TEST(MachineCode, keeps_the_kernels_of_four_streams_in_registers) {
   }
 }
 
-// Machine code as nvcc leaves it.
+// A file of machine code, as nvcc leaves it or the library that has it.
 class Cubin {
  public:
   explicit Cubin(const fs::path& file) : name_(file.string()) {
@@ -113,6 +140,31 @@ class Cubin {
     return count;
   }
 
+  // What each translation unit's kernels are there as: "sm_90" for machine code, "compute_80" for PTX.
+  std::vector<std::set<std::string>> kinds_of_units() const {
+    constexpr uint32_t kMagic = 0xba55ed50;
+    std::vector<std::set<std::string>> units;
+    const size_t names = section(header_.e_shstrndx).sh_offset;
+    for (size_t i = 0; i < header_.e_shnum; ++i) {
+      const Elf64_Shdr s = section(i);
+      if (std::string(&bytes_.at(names + s.sh_name)) != ".nv_fatbin") continue;
+      for (size_t at = s.sh_offset; at + 16 <= s.sh_offset + s.sh_size;) {
+        if (read<uint32_t>(at) != kMagic) {  // between two units
+          at += 8;
+          continue;
+        }
+        const size_t first = at + read<uint16_t>(at + 6), end = first + read<uint64_t>(at + 8);
+        units.emplace_back();
+        for (at = first; at < end; at += read<uint32_t>(at + 4) + read<uint64_t>(at + 8)) {
+          const bool ptx = read<uint16_t>(at) == 1;
+          units.back().insert((ptx ? "compute_" : "sm_") + std::to_string(read<uint32_t>(at + 28)));
+        }
+        at = end;
+      }
+    }
+    return units;
+  }
+
  private:
   template <class T>
   T read(size_t at) const {
@@ -127,6 +179,16 @@ class Cubin {
   std::vector<char> bytes_;
   Elf64_Ehdr header_;
 };
+
+// For the A100, Hopper and Blackwell, and PTX for what comes later, unless the build asks for others.
+TEST(MachineCode, is_there_for_each_architecture) {
+  std::set<std::string> expected;
+  for (const std::string& one : architectures("real")) expected.insert("sm_" + std::to_string(std::stoi(one)));
+  for (const std::string& one : architectures("virtual")) expected.insert("compute_" + std::to_string(std::stoi(one)));
+  const auto units = Cubin(MHC_CUDA_MODULE).kinds_of_units();
+  EXPECT_GT(units.size(), 20u);
+  for (const auto& kinds : units) EXPECT_EQ(kinds, expected);
+}
 
 // Seen by comparing what nvcc 13.0 makes of a kernel with and without the instruction, for sm_80, sm_90a and sm_100.
 constexpr unsigned kMma = 0x23c, kBulkCopy = 0x3ba;  // HMMA, UBLKCP
