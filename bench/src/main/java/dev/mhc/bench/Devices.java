@@ -11,7 +11,7 @@ public final class Devices {
   /**
    * Opens one.
    *
-   * @param name "cpu"; there is no other device in this version
+   * @param name "cpu": GPUs are measured otherwise, by {@link dev.mhc.bench.gpu.Main}
    * @param threads of the CPU; 0: as many as the process may use
    */
   public static Device open(String name, int threads) {
