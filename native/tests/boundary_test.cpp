@@ -207,4 +207,28 @@ TEST(Boundary, agrees_with_the_oracle) {
   });
 }
 
+// Scales stored column by column, as GEMMs want them.
+TEST(Boundary, stores_scales_with_any_strides) {
+  Random random;
+  for (int32_t tier : tiers())
+    for (bool norm : {false, true}) {
+      SCOPED_TRACE(tier_name(tier));
+      Context context(tier, 2);
+      Form form;
+      form.tokens = 19;
+      form.width = 300;
+      form.fp8 = true;
+      form.norm = norm;
+      auto call = make_boundary(form, random);
+      ASSERT_EQ(call->run(context), MHC_OK) << mhc_last_error();
+      const Array rows = call->values("h_scale");
+      const std::vector<uint8_t> h_fp8 = (*call)["h_fp8"].bytes();
+      call->replace("h_scale", std::make_unique<Tensor>(kFp32, std::vector<int64_t>{19, 3}, std::vector<int64_t>{1, 19 + 3}));
+      ASSERT_EQ(call->run(context), MHC_OK) << mhc_last_error();
+      EXPECT_EQ(call->values("h_scale"), rows);
+      EXPECT_EQ((*call)["h_fp8"].bytes(), h_fp8);
+      EXPECT_TRUE(call->padding_intact());
+    }
+}
+
 }  // namespace

@@ -110,4 +110,61 @@ TEST(Fp8Quantize, a_nan_stays_one) {
   }
 }
 
+struct Tiny {
+  double amax;
+  float floor;
+  double scale, largest;  // expected, largest being what becomes of amax
+};
+
+// Scales end at 2^-126, the smallest normal number; the default floor is 1e-4.
+TEST(Fp8Quantize, takes_tiny_tiles) {
+  Random random;
+  for (const Tiny& tiny : {Tiny{0, 0, (double)(1e-4f / 448), 0}, Tiny{0x1p-120, 0x1p-149f, 0x1p-126, 64}, Tiny{0x1p-149, 0x1p-149f, 0x1p-126, 0},
+                           Tiny{0x1p-130, 0x1p-149f, 0x1p-126, 0x1p-4}, Tiny{7 * 0x1p-20, 0x1p-149f, 0x1p-26, 448}})
+    for (int32_t tier : tiers())
+      for (int32_t tile : {MHC_FP8_TILE_1X128, MHC_FP8_TILE_128X128})
+        for (int32_t rounding : {MHC_FP8_SCALE_EXACT, MHC_FP8_SCALE_POWER_OF_TWO}) {
+          if (tiny.amax == 0 && rounding == MHC_FP8_SCALE_POWER_OF_TWO) continue;  // whose scale is another
+          SCOPED_TRACE(tier_name(tier) + " amax " + std::to_string(std::log2(tiny.amax)));
+          Context context(tier);
+          Form form;
+          form.tile = tile;
+          form.rounding = rounding;
+          auto call = make_fp8_quantize(form, random);
+          *call->amax_floor = tiny.floor;
+          Array values(form.tokens * form.width);
+          for (int64_t row = 0; row < form.tokens; ++row) values[row * form.width + 3 * row] = row % 2 ? -tiny.amax : tiny.amax;
+          (*call)["src"].set(values);
+          ASSERT_EQ(call->run(context), MHC_OK) << mhc_last_error();
+          for (double scale : call->values("scale")) EXPECT_EQ(scale, tiny.scale);
+          const Array dst = call->values("dst");
+          for (size_t i = 0; i < dst.size(); ++i) EXPECT_EQ(std::fabs(dst[i]), values[i] == 0 ? 0 : tiny.largest) << i;
+        }
+}
+
+// An infinity becomes a NaN, of one bit pattern, and the rest of its tile is as without it.
+TEST(Fp8Quantize, infinities_do_not_count) {
+  Random random;
+  for (const Element& element : {kFp32, kBf16, kFp16})
+    for (int32_t tier : tiers())
+      for (int32_t tile : {MHC_FP8_TILE_1X128, MHC_FP8_TILE_128X128}) {
+        SCOPED_TRACE(tier_name(tier) + " " + element.name);
+        Context context(tier);
+        Form form;
+        form.tile = tile;
+        form.width = 130;
+        form.types = {element, element};
+        auto call = make_fp8_quantize(form, random);
+        Array values(form.tokens * form.width, 448.0);
+        values[1] = INFINITY;
+        values[5] = -INFINITY;
+        values[129] = -INFINITY;
+        (*call)["src"].set(values);
+        ASSERT_EQ(call->run(context), MHC_OK) << mhc_last_error();
+        for (double scale : call->values("scale")) EXPECT_EQ(scale, 1.0);
+        const std::vector<uint8_t> dst = (*call)["dst"].bytes();
+        for (size_t i = 0; i < dst.size(); ++i) EXPECT_EQ(dst[i], i == 1 || i == 5 || i == 129 ? 0x7f : 0x7e) << i;
+      }
+}
+
 }  // namespace
