@@ -3,6 +3,7 @@
 // NVIDIA's; handles are pointers of this file. Only for tests.
 #include <algorithm>
 #include <chrono>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <set>
@@ -78,6 +79,7 @@ constexpr Text kTexts[] = {{0, "cudaSuccess", "no error"},
                            {35, "cudaErrorInsufficientDriver", "CUDA driver version is insufficient for CUDA runtime version"},
                            {100, "cudaErrorNoDevice", "no CUDA-capable device is detected"},
                            {101, "cudaErrorInvalidDevice", "invalid device ordinal"},
+                           {209, "cudaErrorNoKernelImageForDevice", "no kernel image is available for execution on the device"},
                            {400, "cudaErrorInvalidResourceHandle", "invalid resource handle"},
                            {600, "cudaErrorNotReady", "device not ready"},
                            {700, "cudaErrorIllegalAddress", "an illegal memory access was encountered"},
@@ -101,7 +103,10 @@ const Text& text_of(int code) {
 // A kernel of the executor goes through its stream; an error's text, or nullptr.
 MHC_STAND_IN_API const char* mhc_stand_in_launch(void* stream, const std::function<void()>* kernel) {
   const int code = call("kernel", [&](Device& device, auto&) { return device.enqueue(stream, "kernel", once(*kernel)); });
-  return code == kSuccess ? nullptr : text_of(code).name;
+  if (code == kSuccess) return nullptr;
+  static thread_local char said[256];  // as libmhc_cuda says it
+  std::snprintf(said, sizeof said, "%s (%d): %s", text_of(code).name, code, text_of(code).text);
+  return said;
 }
 
 // ------------------------------------------------------------------------------------------------------------- device
@@ -129,9 +134,12 @@ MHC_STAND_IN_API int cudaDeviceGetAttribute(int* value, int attribute, int) {
     case 75: return *value = Device::capability() / 10, kSuccess;
     case 76: return *value = Device::capability() % 10, kSuccess;
     case 97: return *value = 227 << 10, kSuccess;   // shared memory that a block may ask for
-    case 115: return *value = 1, kSuccess;          // memory pools
+    case 115: return *value = !std::getenv("MHC_STAND_IN_NO_POOLS"), kSuccess;  // memory pools
     default: return give(kInvalidValue);
   }
+}
+MHC_STAND_IN_API int cudaDeviceGetPCIBusId(char* text, int bytes, int device) {
+  return device == 0 && std::snprintf(text, static_cast<size_t>(bytes), "0000:18:00.0") < bytes ? kSuccess : give(kInvalidValue);
 }
 MHC_STAND_IN_API int cudaDeviceGetStreamPriorityRange(int* least, int* greatest) {
   return *least = 0, *greatest = -5, kSuccess;

@@ -148,7 +148,7 @@ final class Call {
 
   private void check(int status) {
     if (status != mhc_h.MHC_OK()) {
-      throw Native.failure(status, operation.symbol, device.name());
+      throw device.failure(status, operation.symbol);
     }
     hasRun = true;
   }

@@ -2,7 +2,6 @@
 package dev.mhc;
 
 import dev.mhc.bindings.VendorLibrary;
-import dev.mhc.bindings.generated.cublas.cublas_h;
 import dev.mhc.bindings.generated.cublaslt.cublaslt_h;
 import org.jspecify.annotations.Nullable;
 
@@ -26,7 +25,7 @@ final class Cublas {
   }
 
   static void check(int code, String function, @Nullable String device) {
-    if (code != cublas_h.CUBLAS_STATUS_SUCCESS()) {
+    if (code != cublaslt_h.CUBLAS_STATUS_SUCCESS()) {
       throw failure(code, function, device);
     }
   }
@@ -38,20 +37,22 @@ final class Cublas {
 
   /** Whether there is no such product here; of versions before 12.9, which do not know all scales, an invalid value. */
   static boolean isUnsupported(CublasException e) {
-    return e.code() == cublas_h.CUBLAS_STATUS_NOT_SUPPORTED() || e.code() == cublas_h.CUBLAS_STATUS_ARCH_MISMATCH()
-        || e.code() == cublas_h.CUBLAS_STATUS_INVALID_VALUE();
+    return e.code() == cublaslt_h.CUBLAS_STATUS_NOT_SUPPORTED() || e.code() == cublaslt_h.CUBLAS_STATUS_ARCH_MISMATCH()
+        || e.code() == cublaslt_h.CUBLAS_STATUS_INVALID_VALUE();
   }
 
   private static @Nullable String hint(int code) {
-    if (code == cublas_h.CUBLAS_STATUS_NOT_INITIALIZED()) {
+    if (code == cublaslt_h.CUBLAS_STATUS_NOT_INITIALIZED()) {
       return "CUDA itself may not work here: Device.cuda(0) says why";
     }
-    if (code == cublas_h.CUBLAS_STATUS_ALLOC_FAILED()) {
+    if (code == cublaslt_h.CUBLAS_STATUS_ALLOC_FAILED()) {
       return "the GPU's memory is used up: close tensors, or use smaller ones";
     }
-    if (code == cublas_h.CUBLAS_STATUS_NOT_SUPPORTED() || code == cublas_h.CUBLAS_STATUS_ARCH_MISMATCH()) {
-      return "this GPU, or this version of cuBLASLt, has no such product: FP8 with 1 x 128 and 128 x 128 scales takes a"
-          + " GPU of compute capability 9.0 and cuBLASLt 12.9";
+    if (code == cublaslt_h.CUBLAS_STATUS_NOT_SUPPORTED() || code == cublaslt_h.CUBLAS_STATUS_ARCH_MISMATCH()) {
+      return "this GPU, or this version of cuBLASLt, has no such product; 12.9 and later have the most";
+    }
+    if (code == cublaslt_h.CUBLAS_STATUS_EXECUTION_FAILED() || code == cublaslt_h.CUBLAS_STATUS_INTERNAL_ERROR()) {
+      return "an earlier kernel may have broken the GPU's context: Device.synchronize() gives CUDA's own error if so";
     }
     return null;
   }

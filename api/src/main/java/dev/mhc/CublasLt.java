@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.mhc;
 
-import dev.mhc.bindings.generated.cublas.cublas_h;
 import dev.mhc.bindings.generated.cublaslt.cublaslt_h;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
@@ -29,17 +28,17 @@ final class CublasLt {
   /** cudaDataType of an element type. */
   static int type(DType type) {
     return switch (type) {
-      case FP32 -> cublas_h.CUDA_R_32F();
-      case BF16 -> cublas_h.CUDA_R_16BF();
-      case FP16 -> cublas_h.CUDA_R_16F();
-      case FP8_E4M3 -> cublas_h.CUDA_R_8F_E4M3();
+      case FP32 -> cublaslt_h.CUDA_R_32F();
+      case BF16 -> cublaslt_h.CUDA_R_16BF();
+      case FP16 -> cublaslt_h.CUDA_R_16F();
+      case FP8_E4M3 -> cublaslt_h.CUDA_R_8F_E4M3();
       case E8M0, INT32 -> throw new AssertionError(type);
     };
   }
 
   MemorySegment product(int compute) {
     return pointer("cublasLtMatmulDescCreate",
-        result -> cublaslt_h.cublasLtMatmulDescCreate(result, compute, cublas_h.CUDA_R_32F()));
+        result -> cublaslt_h.cublasLtMatmulDescCreate(result, compute, cublaslt_h.CUDA_R_32F()));
   }
 
   void set(MemorySegment product, int attribute, int value) {

@@ -10,8 +10,6 @@ import org.jspecify.annotations.Nullable;
 
 /** The CUDA runtime: its versions, its devices, and what its errors mean in Java. */
 final class Cuda {
-  private static final int FIRST_CAPTURE_ERROR = 900;
-
   private Cuda() {}
 
   /**
@@ -66,8 +64,10 @@ final class Cuda {
 
   /** Whether every later call gives this error too. */
   static boolean isSticky(int code) {
-    return code >= cudart_h.cudaErrorIllegalAddress() && code < FIRST_CAPTURE_ERROR
-        && code != cudart_h.cudaErrorSystemDriverMismatch() && code != cudart_h.cudaErrorCompatNotSupportedOnDevice();
+    return code == cudart_h.cudaErrorIllegalAddress() || code == cudart_h.cudaErrorLaunchTimeout()
+        || code == cudart_h.cudaErrorAssert() || code == cudart_h.cudaErrorECCUncorrectable()
+        || code == cudart_h.cudaErrorNvlinkUncorrectable()
+        || code >= cudart_h.cudaErrorHardwareStackError() && code <= cudart_h.cudaErrorLaunchFailure();
   }
 
   private static int number(String function, Getter getter) {
@@ -91,25 +91,16 @@ final class Cuda {
   }
 
   private static @Nullable String hint(int code) {
-    if (code == cudart_h.cudaErrorInsufficientDriver()) {
-      int driver = driverVersion();
-      return driver == 0
-          ? "there is no NVIDIA driver here; install one for CUDA " + version(runtimeVersion())
-              + " or later, or use Device.cpu()"
-          : "the driver is for CUDA " + version(driver) + "; install one for CUDA " + version(runtimeVersion())
-              + " or later, or an older CUDA runtime";
-    }
-    if (code == cudart_h.cudaErrorNoDevice()) {
-      return "the driver sees no GPU: look at nvidia-smi and at the environment variable CUDA_VISIBLE_DEVICES, or use"
-          + " Device.cpu()";
-    }
-    if (code == cudart_h.cudaErrorMemoryAllocation()) {
-      return "the GPU's memory is used up: close tensors, or use smaller ones";
-    }
-    if (isSticky(code)) {
-      return "the device cannot be used any more in this process; compute-sanitizer tells where it happened";
-    }
-    return null;
+    return code == cudart_h.cudaErrorInsufficientDriver() ? driverHint() : CudaHint.of(code);
+  }
+
+  private static String driverHint() {
+    int driver = driverVersion();
+    return driver == 0
+        ? "there is no NVIDIA driver here; install one for CUDA " + version(runtimeVersion())
+            + " or later, or use Device.cpu()"
+        : "the driver is for CUDA " + version(driver) + "; install one for CUDA " + version(runtimeVersion())
+            + " or later, or an older CUDA runtime";
   }
 
   /** 13.0 for 13000. */

@@ -14,6 +14,8 @@ import java.lang.foreign.ValueLayout;
 import java.util.ArrayList;
 import java.util.function.IntSupplier;
 import java.util.function.Supplier;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -25,8 +27,13 @@ import org.jspecify.annotations.Nullable;
  * streams then.
  */
 public final class CudaDevice extends Device {
+  /** How libmhc_cuda names an error: {@code cudaErrorX (7): text}. */
+  private static final Pattern ERROR = Pattern.compile("cudaError\\w+ \\((\\d+)\\)");
+
   /** Freed memory that the pool keeps for the next tensor: all. */
   private static final long KEEP_ALL = -1;
+
+  private static final int BUS_ID_BYTES = 32;
 
   /**
    * A GPU's memory, in bytes.
@@ -45,6 +52,8 @@ public final class CudaDevice extends Device {
   private final int multiprocessors;
   private final int computeCapability;
   private final long l2Bytes;
+  private final int sharedBytes;
+  private final String pciBusId;
   private @Nullable CublasLt cublas;
   private @Nullable Capture capture;
   private boolean broken;
@@ -55,10 +64,12 @@ public final class CudaDevice extends Device {
     this.context = context;
     first = new CudaStream(this, Stream.Priority.NORMAL, stream, context, false);
     frees = new CudaStream(this, Stream.Priority.NORMAL, freeing, context, false);
-    multiprocessors = attribute(cudart_h.cudaDevAttrMultiProcessorCount());
-    computeCapability = 10 * attribute(cudart_h.cudaDevAttrComputeCapabilityMajor())
-        + attribute(cudart_h.cudaDevAttrComputeCapabilityMinor());
-    l2Bytes = attribute(cudart_h.cudaDevAttrL2CacheSize());
+    multiprocessors = attribute(index(), cudart_h.cudaDevAttrMultiProcessorCount());
+    computeCapability = 10 * attribute(index(), cudart_h.cudaDevAttrComputeCapabilityMajor())
+        + attribute(index(), cudart_h.cudaDevAttrComputeCapabilityMinor());
+    l2Bytes = attribute(index(), cudart_h.cudaDevAttrL2CacheSize());
+    sharedBytes = attribute(index(), cudart_h.cudaDevAttrMaxSharedMemoryPerBlockOptin());
+    pciBusId = busId(index());
   }
 
   static CudaDevice create(int index) {
@@ -68,6 +79,7 @@ public final class CudaDevice extends Device {
     try {
       String device = "cuda:" + index;
       Cuda.check(cudart_h.cudaSetDevice(index), "cudaSetDevice", device);
+      requirePools(index, device);
       pool = newPool(index, device);
       streams.add(newHandle(Stream.Priority.NORMAL, device));
       streams.add(newHandle(Stream.Priority.NORMAL, device));
@@ -127,11 +139,27 @@ public final class CudaDevice extends Device {
         result -> cudart_h.cudaStreamCreateWithPriority(result, cudart_h.cudaStreamNonBlocking(), chosen));
   }
 
-  private int attribute(int which) {
+  private static int attribute(int index, int which) {
     try (Arena arena = Arena.ofConfined()) {
       MemorySegment result = arena.allocate(ValueLayout.JAVA_INT);
-      Cuda.check(cudart_h.cudaDeviceGetAttribute(result, which, index()), "cudaDeviceGetAttribute", name());
+      Cuda.check(cudart_h.cudaDeviceGetAttribute(result, which, index), "cudaDeviceGetAttribute", "cuda:" + index);
       return result.get(ValueLayout.JAVA_INT, 0);
+    }
+  }
+
+  private static String busId(int index) {
+    try (Arena arena = Arena.ofConfined()) {
+      MemorySegment text = arena.allocate(BUS_ID_BYTES);
+      Cuda.check(cudart_h.cudaDeviceGetPCIBusId(text, BUS_ID_BYTES, index), "cudaDeviceGetPCIBusId", "cuda:" + index);
+      return text.getString(0);
+    }
+  }
+
+  private static void requirePools(int index, String device) {
+    if (attribute(index, cudart_h.cudaDevAttrMemoryPoolsSupported()) == 0) {
+      throw new MhcException("MHC_UNSUPPORTED: " + device + " has no memory pools, which tensors come from",
+          mhc_h.MHC_UNSUPPORTED(), "MHC_UNSUPPORTED", null, device, "some virtual GPUs and old drivers have none: give the"
+          + " machine a whole GPU or a newer driver, or use Device.cpu()", null);
     }
   }
 
@@ -150,6 +178,26 @@ public final class CudaDevice extends Device {
   /** Bytes of its second-level cache. */
   public long l2Bytes() {
     return l2Bytes;
+  }
+
+  /** Bytes of shared memory that a block of a kernel may ask for. */
+  public int sharedBytesPerBlock() {
+    return sharedBytes;
+  }
+
+  /** Where it is on the PCI bus, as nvidia-smi writes it: {@code 0000:18:00.0}. */
+  public String pciBusId() {
+    return pciBusId;
+  }
+
+  /** The newest CUDA that the driver supports, such as {@code 13.0}. */
+  public String driverVersion() {
+    return Cuda.version(Cuda.driverVersion());
+  }
+
+  /** The version of the CUDA runtime that was loaded, such as {@code 13.0}. */
+  public String runtimeVersion() {
+    return Cuda.version(Cuda.runtimeVersion());
   }
 
   /** Its memory at this moment. */
@@ -315,6 +363,22 @@ public final class CudaDevice extends Device {
     Cuda.check(cudart_h.cudaSetDevice(index()), "cudaSetDevice", name());
   }
 
+  /** libmhc_cuda says in words what the GPU said; whether it stays, the runtime knows. */
+  @Override
+  RuntimeException failure(int status, String function) {
+    if (status != mhc_h.MHC_DEVICE_ERROR()) {
+      return super.failure(status, function);
+    }
+    Matcher said = ERROR.matcher(mhc_h.mhc_last_error().getString(0));
+    int code = said.find() ? Integer.parseInt(said.group(1)) : cudart_h.cudaSuccess();
+    int now = cudart_h.cudaStreamQuery(first.handle());
+    if (Cuda.isSticky(now)) {
+      broken = true;
+      code = now;
+    }
+    return Native.failure(status, function, name(), CudaHint.of(code));
+  }
+
   /** A call that blocks, without the lock: others may go on meanwhile. */
   void waitFor(IntSupplier wait, String function) {
     int code = wait.getAsInt();
@@ -338,6 +402,11 @@ public final class CudaDevice extends Device {
       broken |= Cuda.isSticky(e.code());
       Native.LOG.log(Level.WARNING, "{0}", e.getMessage());
     }
+  }
+
+  /** Whether nothing can be done with the GPU any more. */
+  boolean isBroken() {
+    return broken;
   }
 
   void destroyContext(MemorySegment context) {

@@ -2,7 +2,6 @@
 package dev.mhc;
 
 import dev.mhc.Fp8GemmConfig.Scaling;
-import dev.mhc.bindings.generated.cublas.cublas_h;
 import dev.mhc.bindings.generated.cublaslt.cublaslt_h;
 import org.jspecify.annotations.Nullable;
 
@@ -16,7 +15,7 @@ final class CudaFp8Gemm extends Fp8Gemm {
 
   CudaFp8Gemm(CudaDevice device, Fp8GemmConfig config) {
     super(device, config);
-    var form = new LtPlan.Form(false, true, cublas_h.CUBLAS_COMPUTE_32F(), config.bias(), config.activation(),
+    var form = new LtPlan.Form(false, true, cublaslt_h.CUBLAS_COMPUTE_32F(), config.bias(), config.activation(),
         mode(config.aScaling()), mode(config.bScaling()));
     direct = product(device, form, config);
     wide = direct == null ? new CudaWideFp8(device, config) : null;

@@ -2,7 +2,7 @@
 package dev.mhc;
 
 import dev.mhc.GemmConfig.Precision;
-import dev.mhc.bindings.generated.cublas.cublas_h;
+import dev.mhc.bindings.generated.cublaslt.cublaslt_h;
 import org.jspecify.annotations.Nullable;
 
 /** A product on a GPU. */
@@ -14,7 +14,7 @@ final class CudaGemm extends Gemm {
     super(device, config);
     boolean tf32 = config.aType() == DType.FP32 && config.precision() == Precision.TF32;
     var form = new LtPlan.Form(config.transposeA(), config.transposeB(),
-        tf32 ? cublas_h.CUBLAS_COMPUTE_32F_FAST_TF32() : cublas_h.CUBLAS_COMPUTE_32F(), config.bias(), config.activation(), 0, 0);
+        tf32 ? cublaslt_h.CUBLAS_COMPUTE_32F_FAST_TF32() : cublaslt_h.CUBLAS_COMPUTE_32F(), config.bias(), config.activation(), 0, 0);
     boolean nothing = config.k() == 0 && config.m() > 0 && config.n() > 0;
     GemmConfig taken = nothing ? config.withInner(1) : config;
     product = new CudaProduct(device, form, matrix(taken.aType(), taken.aShape()), matrix(taken.bType(), taken.bShape()),

@@ -261,6 +261,11 @@ public abstract sealed class Device implements AutoCloseable permits CpuDevice, 
     return context.handle;
   }
 
+  /** The exception for a status of this device's context that is not MHC_OK. Call with the lock held. */
+  RuntimeException failure(int status, String function) {
+    return Native.failure(status, function, name);
+  }
+
   /** As {@link #handle}, of the context whose workspace is to grow. */
   MemorySegment growingHandle() {
     return handle();

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.mhc;
 
-import dev.mhc.bindings.generated.cublas.cublas_h;
-import dev.mhc.bindings.generated.cublaslt.cublasLtMatmulHeuristicResult_t;
 import dev.mhc.bindings.generated.cublaslt.cublaslt_h;
+import dev.mhc.bindings.generated.cublaslt.cublasLtMatmulHeuristicResult_t;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
@@ -61,7 +60,7 @@ final class LtPlan {
   }
 
   private static int operation(boolean transposed) {
-    return transposed ? cublas_h.CUBLAS_OP_T() : cublas_h.CUBLAS_OP_N();
+    return transposed ? cublaslt_h.CUBLAS_OP_T() : cublaslt_h.CUBLAS_OP_N();
   }
 
   private static int epilogue(Form form) {
@@ -91,7 +90,7 @@ final class LtPlan {
       Cublas.check(cublaslt_h.cublasLtMatmulAlgoGetHeuristic(cublas.handle, product, b, a, d, d, preference, 1, algorithm, found),
           function, cublas.device);
       if (found.get(ValueLayout.JAVA_INT, 0) == 0) {
-        throw Cublas.failure(cublas_h.CUBLAS_STATUS_NOT_SUPPORTED(), function, cublas.device);
+        throw Cublas.failure(cublaslt_h.CUBLAS_STATUS_NOT_SUPPORTED(), function, cublas.device);
       }
       Cublas.check(cublasLtMatmulHeuristicResult_t.state(algorithm), function, cublas.device);
     } finally {

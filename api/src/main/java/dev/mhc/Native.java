@@ -80,12 +80,17 @@ final class Native {
 
   /** The exception for a status that is not MHC_OK, with this thread's last native message. */
   static RuntimeException failure(int status, String function, @Nullable String device) {
+    return failure(status, function, device, null);
+  }
+
+  /** As above; deviceHint: what is known about a device's own error, or null. */
+  static RuntimeException failure(int status, String function, @Nullable String device, @Nullable String deviceHint) {
     String message = mhc_h.mhc_last_error().getString(0);
     if (status == mhc_h.MHC_INVALID_ARGUMENT()) {
       return new IllegalArgumentException(message);
     }
     String name = mhc_h.mhc_status_name(status).getString(0);
-    String hint = null;
+    String hint = deviceHint;
     if (status == mhc_h.MHC_OUT_OF_MEMORY()) {
       hint = "fewer tokens a call need less workspace";
     } else if (status == mhc_h.MHC_INTERNAL()) {

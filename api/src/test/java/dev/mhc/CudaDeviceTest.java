@@ -58,6 +58,54 @@ class CudaDeviceTest {
     assertThat(device.multiprocessors()).isPositive();
     assertThat(device.computeCapability()).isBetween(80, 200);
     assertThat(device.l2Bytes()).isPositive();
+    assertThat(device.sharedBytesPerBlock()).isGreaterThanOrEqualTo(48 << 10);
+    assertThat(device.pciBusId()).matches("[0-9A-F]{4,8}:[0-9A-F]{2}:[0-9A-F]{2}\\.[0-9]");
+    assertThat(device.driverVersion()).matches("1[2-9]\\.\\d");
+    assertThat(device.runtimeVersion()).matches("1[23]\\.\\d");
+  }
+
+  /** In a JVM of its own. */
+  static final class WithoutPools {
+    public static void main(String... arguments) {
+      try {
+        Device.cuda(0).close();
+      } catch (MhcException e) {
+        System.out.println(e.status() + ", " + e.device() + ": " + e.getMessage());
+      }
+      System.out.println("the best is " + Device.best().type());
+    }
+  }
+
+  @Test
+  void aGpuWithoutMemoryPools() throws Exception {
+    assumeFalse(TestDevice.isGpu(device), "a GPU has them");
+    var result = TestDevice.standIns().environment("MHC_STAND_IN_NO_POOLS", "1").runOnClassPath("dev.mhc.CudaDeviceTest$WithoutPools");
+    assertThat(result.output()).contains("MHC_UNSUPPORTED, cuda:0: ", "cuda:0 has no memory pools", "Hint: ", "the best is CPU");
+  }
+
+  /** An operation's failure that leaves the GPU whole has a hint too, and the next call works. */
+  static final class FailingOnce {
+    public static void main(String... arguments) {
+      try (Device device = Device.cuda(0)) {
+        Tensor x = device.tensor(DType.FP32, 2, N, C).fill(1);
+        Tensor mix = device.tensor(DType.FP32, 2, N).fill(1);
+        Tensor h = device.tensor(DType.FP32, 2, C);
+        try {
+          Operations.pre(x, mix, h);
+        } catch (MhcException e) {
+          System.out.println(e.status() + ", " + e.device() + ", hint: " + e.hint());
+        }
+        Operations.pre(x, mix, h);
+        System.out.println("then " + h.get(1, 1));
+      }
+    }
+  }
+
+  @Test
+  void anErrorThatPasses() throws Exception {
+    assumeFalse(TestDevice.isGpu(device), "no GPU is made to fail on purpose");
+    var result = TestDevice.standIns().environment("MHC_STAND_IN_FAIL", "kernel:1:209").runOnClassPath("dev.mhc.CudaDeviceTest$FailingOnce");
+    assertThat(result.output()).contains("MHC_DEVICE_ERROR, ", "hint: libmhc_cuda was built for other GPUs", "then 4.0");
   }
 
   @Test
@@ -324,7 +372,7 @@ class CudaDeviceTest {
   /** In a JVM of its own, since it breaks that JVM's use of the GPU. */
   static final class BrokenDevice {
     public static void main(String... arguments) {
-      Device device = Device.cuda(0);
+      CudaDevice device = Device.cuda(0);
       Tensor x = device.tensor(DType.FP32, 2, N, C).fill(1);
       Tensor mix = device.tensor(DType.FP32, 2, N).fill(1);
       Tensor h = device.tensor(DType.FP32, 2, C);
@@ -334,6 +382,7 @@ class CudaDeviceTest {
           System.out.println("pre " + i + " is on its way");
         } catch (MhcException e) {
           System.out.println("pre " + i + ": " + e.getMessage());
+          System.out.println("broken: " + device.isBroken() + ", hint of pre: " + e.hint());
         }
       }
       try {
@@ -355,6 +404,7 @@ class CudaDeviceTest {
         .runOnClassPath("dev.mhc.CudaDeviceTest$BrokenDevice");
     assertThat(result.output()).contains("pre 0 is on its way", "pre 1: MHC_DEVICE_ERROR: mhc_pre: CUDA device 0",
         "cudaErrorIllegalAddress", "pre 2: ", "read: cudaErrorIllegalAddress", "the device cannot be used any more in this process",
+        "broken: true, hint of pre: the device cannot be used any more",
         "the CPU works: 5.0");
     assertThat(result.exitCode()).isZero();
   }

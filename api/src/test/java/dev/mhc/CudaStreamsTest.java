@@ -172,6 +172,7 @@ class CudaStreamsTest {
         branch.run(() -> tensor.copyFrom(source));
       }));
       assertThat(e.status()).isEqualTo("cudaErrorStreamCaptureUnjoined");
+      assertThat(e.hint()).contains("await");
       branch.run(() -> tensor.copyFrom(source));
       branch.synchronize();
       assertThat(tensor.toDoubles()).containsOnly(3);

@@ -20,8 +20,6 @@ public enum VendorLibrary {
   CUDART("libcudart.so", null),
   /** cuBLASLt. */
   CUBLASLT("libcublasLt.so", CUDART),
-  /** cuBLAS. */
-  CUBLAS("libcublas.so", CUBLASLT),
   /** NCCL. */
   NCCL("libnccl.so", CUDART),
   /** Open MPI. */
@@ -88,7 +86,6 @@ public enum VendorLibrary {
     return switch (this) {
       case CUDART -> "CUDA runtime";
       case CUBLASLT -> "cuBLASLt";
-      case CUBLAS -> "cuBLAS";
       case NCCL -> "NCCL";
       case MPI -> "Open MPI";
       case OPENBLAS -> "OpenBLAS";
@@ -100,7 +97,6 @@ public enum VendorLibrary {
     return switch (this) {
       case CUDART -> nvidia("the CUDA runtime", CUDA_MAJORS, "nvidia-cuda-runtime");
       case CUBLASLT -> nvidia("cuBLASLt", List.of(cudaMajor()), "nvidia-cublas");
-      case CUBLAS -> nvidia("cuBLAS", List.of(cudaMajor()), "nvidia-cublas");
       case NCCL -> nvidia("NCCL", List.of("2"), "nvidia-nccl-cu" + cudaMajor());
       case MPI -> new LibrarySpec("Open MPI", List.of(stem + ".40"), "mhc.mpi.path", "MHC_MPI_PATH",
           List.of("$MPI_HOME", "$OPAL_PREFIX"), List.of("lib", "lib64"), List.of(),

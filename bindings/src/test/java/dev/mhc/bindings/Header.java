@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.mhc.bindings;
 
-import dev.mhc.bindings.generated.cublas.cublas_h;
 import dev.mhc.bindings.generated.cublaslt.cublaslt_h;
 import dev.mhc.bindings.generated.cudart.cudart_h;
 import dev.mhc.bindings.generated.mhc_h;
@@ -14,7 +13,6 @@ import java.nio.file.Path;
 enum Header {
     MHC(mhc_h.class, "mhc/mhc.h"),
     CUDART(cudart_h.class, "cuda_runtime_api.h"),
-    CUBLAS(cublas_h.class, "cublas_v2.h"),
     CUBLASLT(cublaslt_h.class, "cublasLt.h"),
     NCCL(nccl_h.class, "nccl.h"),
     MPI(mpi_h.class, "mpi.h"),

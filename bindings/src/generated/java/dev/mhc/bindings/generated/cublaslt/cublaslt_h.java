@@ -68,6 +68,150 @@ public class cublaslt_h {
     public static final AddressLayout C_POINTER = ValueLayout.ADDRESS
             .withTargetLayout(MemoryLayout.sequenceLayout(java.lang.Long.MAX_VALUE, JAVA_BYTE));
     public static final ValueLayout.OfLong C_LONG = ValueLayout.JAVA_LONG;
+    private static final int CUDA_R_16F = (int)2L;
+    /**
+     * {@snippet lang=c :
+     * enum cudaDataType_t.CUDA_R_16F = 2
+     * }
+     */
+    public static int CUDA_R_16F() {
+        return CUDA_R_16F;
+    }
+    private static final int CUDA_R_16BF = (int)14L;
+    /**
+     * {@snippet lang=c :
+     * enum cudaDataType_t.CUDA_R_16BF = 14
+     * }
+     */
+    public static int CUDA_R_16BF() {
+        return CUDA_R_16BF;
+    }
+    private static final int CUDA_R_32F = (int)0L;
+    /**
+     * {@snippet lang=c :
+     * enum cudaDataType_t.CUDA_R_32F = 0
+     * }
+     */
+    public static int CUDA_R_32F() {
+        return CUDA_R_32F;
+    }
+    private static final int CUDA_R_8F_E4M3 = (int)28L;
+    /**
+     * {@snippet lang=c :
+     * enum cudaDataType_t.CUDA_R_8F_E4M3 = 28
+     * }
+     */
+    public static int CUDA_R_8F_E4M3() {
+        return CUDA_R_8F_E4M3;
+    }
+    private static final int CUBLAS_STATUS_SUCCESS = (int)0L;
+    /**
+     * {@snippet lang=c :
+     * enum cublasStatus_t.CUBLAS_STATUS_SUCCESS = 0
+     * }
+     */
+    public static int CUBLAS_STATUS_SUCCESS() {
+        return CUBLAS_STATUS_SUCCESS;
+    }
+    private static final int CUBLAS_STATUS_NOT_INITIALIZED = (int)1L;
+    /**
+     * {@snippet lang=c :
+     * enum cublasStatus_t.CUBLAS_STATUS_NOT_INITIALIZED = 1
+     * }
+     */
+    public static int CUBLAS_STATUS_NOT_INITIALIZED() {
+        return CUBLAS_STATUS_NOT_INITIALIZED;
+    }
+    private static final int CUBLAS_STATUS_ALLOC_FAILED = (int)3L;
+    /**
+     * {@snippet lang=c :
+     * enum cublasStatus_t.CUBLAS_STATUS_ALLOC_FAILED = 3
+     * }
+     */
+    public static int CUBLAS_STATUS_ALLOC_FAILED() {
+        return CUBLAS_STATUS_ALLOC_FAILED;
+    }
+    private static final int CUBLAS_STATUS_INVALID_VALUE = (int)7L;
+    /**
+     * {@snippet lang=c :
+     * enum cublasStatus_t.CUBLAS_STATUS_INVALID_VALUE = 7
+     * }
+     */
+    public static int CUBLAS_STATUS_INVALID_VALUE() {
+        return CUBLAS_STATUS_INVALID_VALUE;
+    }
+    private static final int CUBLAS_STATUS_ARCH_MISMATCH = (int)8L;
+    /**
+     * {@snippet lang=c :
+     * enum cublasStatus_t.CUBLAS_STATUS_ARCH_MISMATCH = 8
+     * }
+     */
+    public static int CUBLAS_STATUS_ARCH_MISMATCH() {
+        return CUBLAS_STATUS_ARCH_MISMATCH;
+    }
+    private static final int CUBLAS_STATUS_EXECUTION_FAILED = (int)13L;
+    /**
+     * {@snippet lang=c :
+     * enum cublasStatus_t.CUBLAS_STATUS_EXECUTION_FAILED = 13
+     * }
+     */
+    public static int CUBLAS_STATUS_EXECUTION_FAILED() {
+        return CUBLAS_STATUS_EXECUTION_FAILED;
+    }
+    private static final int CUBLAS_STATUS_INTERNAL_ERROR = (int)14L;
+    /**
+     * {@snippet lang=c :
+     * enum cublasStatus_t.CUBLAS_STATUS_INTERNAL_ERROR = 14
+     * }
+     */
+    public static int CUBLAS_STATUS_INTERNAL_ERROR() {
+        return CUBLAS_STATUS_INTERNAL_ERROR;
+    }
+    private static final int CUBLAS_STATUS_NOT_SUPPORTED = (int)15L;
+    /**
+     * {@snippet lang=c :
+     * enum cublasStatus_t.CUBLAS_STATUS_NOT_SUPPORTED = 15
+     * }
+     */
+    public static int CUBLAS_STATUS_NOT_SUPPORTED() {
+        return CUBLAS_STATUS_NOT_SUPPORTED;
+    }
+    private static final int CUBLAS_OP_N = (int)0L;
+    /**
+     * {@snippet lang=c :
+     * enum cublasOperation_t.CUBLAS_OP_N = 0
+     * }
+     */
+    public static int CUBLAS_OP_N() {
+        return CUBLAS_OP_N;
+    }
+    private static final int CUBLAS_OP_T = (int)1L;
+    /**
+     * {@snippet lang=c :
+     * enum cublasOperation_t.CUBLAS_OP_T = 1
+     * }
+     */
+    public static int CUBLAS_OP_T() {
+        return CUBLAS_OP_T;
+    }
+    private static final int CUBLAS_COMPUTE_32F = (int)68L;
+    /**
+     * {@snippet lang=c :
+     * enum cublasComputeType_t.CUBLAS_COMPUTE_32F = 68
+     * }
+     */
+    public static int CUBLAS_COMPUTE_32F() {
+        return CUBLAS_COMPUTE_32F;
+    }
+    private static final int CUBLAS_COMPUTE_32F_FAST_TF32 = (int)77L;
+    /**
+     * {@snippet lang=c :
+     * enum cublasComputeType_t.CUBLAS_COMPUTE_32F_FAST_TF32 = 77
+     * }
+     */
+    public static int CUBLAS_COMPUTE_32F_FAST_TF32() {
+        return CUBLAS_COMPUTE_32F_FAST_TF32;
+    }
 
     private static class cublasLtCreate {
         public static final FunctionDescriptor DESC = FunctionDescriptor.of(
@@ -352,121 +496,6 @@ public class cublaslt_h {
                 traceDowncall("cublasLtGetVersion");
             }
             return (long)mh$.invokeExact();
-        } catch (Throwable ex$) {
-           throw new AssertionError("should not reach here", ex$);
-        }
-    }
-
-    private static class cublasLtGetCudartVersion {
-        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
-            cublaslt_h.C_LONG    );
-
-        public static final MemorySegment ADDR = cublaslt_h.findOrThrow("cublasLtGetCudartVersion");
-
-        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
-    }
-
-    /**
-     * Function descriptor for:
-     * {@snippet lang=c :
-     * size_t cublasLtGetCudartVersion(void)
-     * }
-     */
-    public static FunctionDescriptor cublasLtGetCudartVersion$descriptor() {
-        return cublasLtGetCudartVersion.DESC;
-    }
-
-    /**
-     * Downcall method handle for:
-     * {@snippet lang=c :
-     * size_t cublasLtGetCudartVersion(void)
-     * }
-     */
-    public static MethodHandle cublasLtGetCudartVersion$handle() {
-        return cublasLtGetCudartVersion.HANDLE;
-    }
-
-    /**
-     * Address for:
-     * {@snippet lang=c :
-     * size_t cublasLtGetCudartVersion(void)
-     * }
-     */
-    public static MemorySegment cublasLtGetCudartVersion$address() {
-        return cublasLtGetCudartVersion.ADDR;
-    }
-
-    /**
-     * {@snippet lang=c :
-     * size_t cublasLtGetCudartVersion(void)
-     * }
-     */
-    public static long cublasLtGetCudartVersion() {
-        var mh$ = cublasLtGetCudartVersion.HANDLE;
-        try {
-            if (TRACE_DOWNCALLS) {
-                traceDowncall("cublasLtGetCudartVersion");
-            }
-            return (long)mh$.invokeExact();
-        } catch (Throwable ex$) {
-           throw new AssertionError("should not reach here", ex$);
-        }
-    }
-
-    private static class cublasLtGetProperty {
-        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
-            cublaslt_h.C_INT,
-            cublaslt_h.C_INT,
-            cublaslt_h.C_POINTER
-        );
-
-        public static final MemorySegment ADDR = cublaslt_h.findOrThrow("cublasLtGetProperty");
-
-        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
-    }
-
-    /**
-     * Function descriptor for:
-     * {@snippet lang=c :
-     * cublasStatus_t cublasLtGetProperty(libraryPropertyType type, int *value)
-     * }
-     */
-    public static FunctionDescriptor cublasLtGetProperty$descriptor() {
-        return cublasLtGetProperty.DESC;
-    }
-
-    /**
-     * Downcall method handle for:
-     * {@snippet lang=c :
-     * cublasStatus_t cublasLtGetProperty(libraryPropertyType type, int *value)
-     * }
-     */
-    public static MethodHandle cublasLtGetProperty$handle() {
-        return cublasLtGetProperty.HANDLE;
-    }
-
-    /**
-     * Address for:
-     * {@snippet lang=c :
-     * cublasStatus_t cublasLtGetProperty(libraryPropertyType type, int *value)
-     * }
-     */
-    public static MemorySegment cublasLtGetProperty$address() {
-        return cublasLtGetProperty.ADDR;
-    }
-
-    /**
-     * {@snippet lang=c :
-     * cublasStatus_t cublasLtGetProperty(libraryPropertyType type, int *value)
-     * }
-     */
-    public static int cublasLtGetProperty(int type, MemorySegment value) {
-        var mh$ = cublasLtGetProperty.HANDLE;
-        try {
-            if (TRACE_DOWNCALLS) {
-                traceDowncall("cublasLtGetProperty", type, value);
-            }
-            return (int)mh$.invokeExact(type, value);
         } catch (Throwable ex$) {
            throw new AssertionError("should not reach here", ex$);
         }

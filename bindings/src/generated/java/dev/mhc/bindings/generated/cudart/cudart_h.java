@@ -68,15 +68,6 @@ public class cudart_h {
     public static final AddressLayout C_POINTER = ValueLayout.ADDRESS
             .withTargetLayout(MemoryLayout.sequenceLayout(java.lang.Long.MAX_VALUE, JAVA_BYTE));
     public static final ValueLayout.OfLong C_LONG = ValueLayout.JAVA_LONG;
-    private static final int CUDART_VERSION = (int)13000L;
-    /**
-     * {@snippet lang=c :
-     * #define CUDART_VERSION 13000
-     * }
-     */
-    public static int CUDART_VERSION() {
-        return CUDART_VERSION;
-    }
     private static final int cudaHostAllocPortable = (int)1L;
     /**
      * {@snippet lang=c :
@@ -122,15 +113,6 @@ public class cudart_h {
     public static int cudaSuccess() {
         return cudaSuccess;
     }
-    private static final int cudaErrorInvalidValue = (int)1L;
-    /**
-     * {@snippet lang=c :
-     * enum cudaError.cudaErrorInvalidValue = 1
-     * }
-     */
-    public static int cudaErrorInvalidValue() {
-        return cudaErrorInvalidValue;
-    }
     private static final int cudaErrorMemoryAllocation = (int)2L;
     /**
      * {@snippet lang=c :
@@ -167,6 +149,15 @@ public class cudart_h {
     public static int cudaErrorInsufficientDriver() {
         return cudaErrorInsufficientDriver;
     }
+    private static final int cudaErrorDevicesUnavailable = (int)46L;
+    /**
+     * {@snippet lang=c :
+     * enum cudaError.cudaErrorDevicesUnavailable = 46
+     * }
+     */
+    public static int cudaErrorDevicesUnavailable() {
+        return cudaErrorDevicesUnavailable;
+    }
     private static final int cudaErrorNoDevice = (int)100L;
     /**
      * {@snippet lang=c :
@@ -176,14 +167,32 @@ public class cudart_h {
     public static int cudaErrorNoDevice() {
         return cudaErrorNoDevice;
     }
-    private static final int cudaErrorInvalidDevice = (int)101L;
+    private static final int cudaErrorNoKernelImageForDevice = (int)209L;
     /**
      * {@snippet lang=c :
-     * enum cudaError.cudaErrorInvalidDevice = 101
+     * enum cudaError.cudaErrorNoKernelImageForDevice = 209
      * }
      */
-    public static int cudaErrorInvalidDevice() {
-        return cudaErrorInvalidDevice;
+    public static int cudaErrorNoKernelImageForDevice() {
+        return cudaErrorNoKernelImageForDevice;
+    }
+    private static final int cudaErrorECCUncorrectable = (int)214L;
+    /**
+     * {@snippet lang=c :
+     * enum cudaError.cudaErrorECCUncorrectable = 214
+     * }
+     */
+    public static int cudaErrorECCUncorrectable() {
+        return cudaErrorECCUncorrectable;
+    }
+    private static final int cudaErrorNvlinkUncorrectable = (int)220L;
+    /**
+     * {@snippet lang=c :
+     * enum cudaError.cudaErrorNvlinkUncorrectable = 220
+     * }
+     */
+    public static int cudaErrorNvlinkUncorrectable() {
+        return cudaErrorNvlinkUncorrectable;
     }
     private static final int cudaErrorNotReady = (int)600L;
     /**
@@ -202,6 +211,60 @@ public class cudart_h {
      */
     public static int cudaErrorIllegalAddress() {
         return cudaErrorIllegalAddress;
+    }
+    private static final int cudaErrorLaunchOutOfResources = (int)701L;
+    /**
+     * {@snippet lang=c :
+     * enum cudaError.cudaErrorLaunchOutOfResources = 701
+     * }
+     */
+    public static int cudaErrorLaunchOutOfResources() {
+        return cudaErrorLaunchOutOfResources;
+    }
+    private static final int cudaErrorLaunchTimeout = (int)702L;
+    /**
+     * {@snippet lang=c :
+     * enum cudaError.cudaErrorLaunchTimeout = 702
+     * }
+     */
+    public static int cudaErrorLaunchTimeout() {
+        return cudaErrorLaunchTimeout;
+    }
+    private static final int cudaErrorAssert = (int)710L;
+    /**
+     * {@snippet lang=c :
+     * enum cudaError.cudaErrorAssert = 710
+     * }
+     */
+    public static int cudaErrorAssert() {
+        return cudaErrorAssert;
+    }
+    private static final int cudaErrorHardwareStackError = (int)714L;
+    /**
+     * {@snippet lang=c :
+     * enum cudaError.cudaErrorHardwareStackError = 714
+     * }
+     */
+    public static int cudaErrorHardwareStackError() {
+        return cudaErrorHardwareStackError;
+    }
+    private static final int cudaErrorLaunchFailure = (int)719L;
+    /**
+     * {@snippet lang=c :
+     * enum cudaError.cudaErrorLaunchFailure = 719
+     * }
+     */
+    public static int cudaErrorLaunchFailure() {
+        return cudaErrorLaunchFailure;
+    }
+    private static final int cudaErrorSystemNotReady = (int)802L;
+    /**
+     * {@snippet lang=c :
+     * enum cudaError.cudaErrorSystemNotReady = 802
+     * }
+     */
+    public static int cudaErrorSystemNotReady() {
+        return cudaErrorSystemNotReady;
     }
     private static final int cudaErrorSystemDriverMismatch = (int)803L;
     /**
@@ -239,6 +302,24 @@ public class cudart_h {
     public static int cudaErrorStreamCaptureInvalidated() {
         return cudaErrorStreamCaptureInvalidated;
     }
+    private static final int cudaErrorStreamCaptureUnjoined = (int)904L;
+    /**
+     * {@snippet lang=c :
+     * enum cudaError.cudaErrorStreamCaptureUnjoined = 904
+     * }
+     */
+    public static int cudaErrorStreamCaptureUnjoined() {
+        return cudaErrorStreamCaptureUnjoined;
+    }
+    private static final int cudaErrorStreamCaptureIsolation = (int)905L;
+    /**
+     * {@snippet lang=c :
+     * enum cudaError.cudaErrorStreamCaptureIsolation = 905
+     * }
+     */
+    public static int cudaErrorStreamCaptureIsolation() {
+        return cudaErrorStreamCaptureIsolation;
+    }
     private static final int cudaErrorGraphExecUpdateFailure = (int)910L;
     /**
      * {@snippet lang=c :
@@ -256,15 +337,6 @@ public class cudart_h {
      */
     public static int cudaMemcpyDefault() {
         return cudaMemcpyDefault;
-    }
-    private static final int cudaStreamCaptureStatusNone = (int)0L;
-    /**
-     * {@snippet lang=c :
-     * enum cudaStreamCaptureStatus.cudaStreamCaptureStatusNone = 0
-     * }
-     */
-    public static int cudaStreamCaptureStatusNone() {
-        return cudaStreamCaptureStatusNone;
     }
     private static final int cudaStreamCaptureModeThreadLocal = (int)1L;
     /**
@@ -366,62 +438,6 @@ public class cudart_h {
         return cudaMemAllocationTypePinned;
     }
 
-    private static class cudaDeviceSynchronize {
-        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
-            cudart_h.C_INT    );
-
-        public static final MemorySegment ADDR = cudart_h.findOrThrow("cudaDeviceSynchronize");
-
-        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
-    }
-
-    /**
-     * Function descriptor for:
-     * {@snippet lang=c :
-     * extern cudaError_t cudaDeviceSynchronize(void)
-     * }
-     */
-    public static FunctionDescriptor cudaDeviceSynchronize$descriptor() {
-        return cudaDeviceSynchronize.DESC;
-    }
-
-    /**
-     * Downcall method handle for:
-     * {@snippet lang=c :
-     * extern cudaError_t cudaDeviceSynchronize(void)
-     * }
-     */
-    public static MethodHandle cudaDeviceSynchronize$handle() {
-        return cudaDeviceSynchronize.HANDLE;
-    }
-
-    /**
-     * Address for:
-     * {@snippet lang=c :
-     * extern cudaError_t cudaDeviceSynchronize(void)
-     * }
-     */
-    public static MemorySegment cudaDeviceSynchronize$address() {
-        return cudaDeviceSynchronize.ADDR;
-    }
-
-    /**
-     * {@snippet lang=c :
-     * extern cudaError_t cudaDeviceSynchronize(void)
-     * }
-     */
-    public static int cudaDeviceSynchronize() {
-        var mh$ = cudaDeviceSynchronize.HANDLE;
-        try {
-            if (TRACE_DOWNCALLS) {
-                traceDowncall("cudaDeviceSynchronize");
-            }
-            return (int)mh$.invokeExact();
-        } catch (Throwable ex$) {
-           throw new AssertionError("should not reach here", ex$);
-        }
-    }
-
     private static class cudaDeviceGetStreamPriorityRange {
         public static final FunctionDescriptor DESC = FunctionDescriptor.of(
             cudart_h.C_INT,
@@ -476,6 +492,66 @@ public class cudart_h {
                 traceDowncall("cudaDeviceGetStreamPriorityRange", leastPriority, greatestPriority);
             }
             return (int)mh$.invokeExact(leastPriority, greatestPriority);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class cudaDeviceGetPCIBusId {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            cudart_h.C_INT,
+            cudart_h.C_POINTER,
+            cudart_h.C_INT,
+            cudart_h.C_INT
+        );
+
+        public static final MemorySegment ADDR = cudart_h.findOrThrow("cudaDeviceGetPCIBusId");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * extern cudaError_t cudaDeviceGetPCIBusId(char *pciBusId, int len, int device)
+     * }
+     */
+    public static FunctionDescriptor cudaDeviceGetPCIBusId$descriptor() {
+        return cudaDeviceGetPCIBusId.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * extern cudaError_t cudaDeviceGetPCIBusId(char *pciBusId, int len, int device)
+     * }
+     */
+    public static MethodHandle cudaDeviceGetPCIBusId$handle() {
+        return cudaDeviceGetPCIBusId.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * extern cudaError_t cudaDeviceGetPCIBusId(char *pciBusId, int len, int device)
+     * }
+     */
+    public static MemorySegment cudaDeviceGetPCIBusId$address() {
+        return cudaDeviceGetPCIBusId.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * extern cudaError_t cudaDeviceGetPCIBusId(char *pciBusId, int len, int device)
+     * }
+     */
+    public static int cudaDeviceGetPCIBusId(MemorySegment pciBusId, int len, int device) {
+        var mh$ = cudaDeviceGetPCIBusId.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("cudaDeviceGetPCIBusId", pciBusId, len, device);
+            }
+            return (int)mh$.invokeExact(pciBusId, len, device);
         } catch (Throwable ex$) {
            throw new AssertionError("should not reach here", ex$);
         }
@@ -822,64 +898,6 @@ public class cudart_h {
         try {
             if (TRACE_DOWNCALLS) {
                 traceDowncall("cudaSetDevice", device);
-            }
-            return (int)mh$.invokeExact(device);
-        } catch (Throwable ex$) {
-           throw new AssertionError("should not reach here", ex$);
-        }
-    }
-
-    private static class cudaGetDevice {
-        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
-            cudart_h.C_INT,
-            cudart_h.C_POINTER
-        );
-
-        public static final MemorySegment ADDR = cudart_h.findOrThrow("cudaGetDevice");
-
-        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
-    }
-
-    /**
-     * Function descriptor for:
-     * {@snippet lang=c :
-     * extern cudaError_t cudaGetDevice(int *device)
-     * }
-     */
-    public static FunctionDescriptor cudaGetDevice$descriptor() {
-        return cudaGetDevice.DESC;
-    }
-
-    /**
-     * Downcall method handle for:
-     * {@snippet lang=c :
-     * extern cudaError_t cudaGetDevice(int *device)
-     * }
-     */
-    public static MethodHandle cudaGetDevice$handle() {
-        return cudaGetDevice.HANDLE;
-    }
-
-    /**
-     * Address for:
-     * {@snippet lang=c :
-     * extern cudaError_t cudaGetDevice(int *device)
-     * }
-     */
-    public static MemorySegment cudaGetDevice$address() {
-        return cudaGetDevice.ADDR;
-    }
-
-    /**
-     * {@snippet lang=c :
-     * extern cudaError_t cudaGetDevice(int *device)
-     * }
-     */
-    public static int cudaGetDevice(MemorySegment device) {
-        var mh$ = cudaGetDevice.HANDLE;
-        try {
-            if (TRACE_DOWNCALLS) {
-                traceDowncall("cudaGetDevice", device);
             }
             return (int)mh$.invokeExact(device);
         } catch (Throwable ex$) {
@@ -1294,65 +1312,6 @@ public class cudart_h {
                 traceDowncall("cudaStreamEndCapture", stream, pGraph);
             }
             return (int)mh$.invokeExact(stream, pGraph);
-        } catch (Throwable ex$) {
-           throw new AssertionError("should not reach here", ex$);
-        }
-    }
-
-    private static class cudaStreamIsCapturing {
-        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
-            cudart_h.C_INT,
-            cudart_h.C_POINTER,
-            cudart_h.C_POINTER
-        );
-
-        public static final MemorySegment ADDR = cudart_h.findOrThrow("cudaStreamIsCapturing");
-
-        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
-    }
-
-    /**
-     * Function descriptor for:
-     * {@snippet lang=c :
-     * extern cudaError_t cudaStreamIsCapturing(cudaStream_t stream, enum cudaStreamCaptureStatus *pCaptureStatus)
-     * }
-     */
-    public static FunctionDescriptor cudaStreamIsCapturing$descriptor() {
-        return cudaStreamIsCapturing.DESC;
-    }
-
-    /**
-     * Downcall method handle for:
-     * {@snippet lang=c :
-     * extern cudaError_t cudaStreamIsCapturing(cudaStream_t stream, enum cudaStreamCaptureStatus *pCaptureStatus)
-     * }
-     */
-    public static MethodHandle cudaStreamIsCapturing$handle() {
-        return cudaStreamIsCapturing.HANDLE;
-    }
-
-    /**
-     * Address for:
-     * {@snippet lang=c :
-     * extern cudaError_t cudaStreamIsCapturing(cudaStream_t stream, enum cudaStreamCaptureStatus *pCaptureStatus)
-     * }
-     */
-    public static MemorySegment cudaStreamIsCapturing$address() {
-        return cudaStreamIsCapturing.ADDR;
-    }
-
-    /**
-     * {@snippet lang=c :
-     * extern cudaError_t cudaStreamIsCapturing(cudaStream_t stream, enum cudaStreamCaptureStatus *pCaptureStatus)
-     * }
-     */
-    public static int cudaStreamIsCapturing(MemorySegment stream, MemorySegment pCaptureStatus) {
-        var mh$ = cudaStreamIsCapturing.HANDLE;
-        try {
-            if (TRACE_DOWNCALLS) {
-                traceDowncall("cudaStreamIsCapturing", stream, pCaptureStatus);
-            }
-            return (int)mh$.invokeExact(stream, pCaptureStatus);
         } catch (Throwable ex$) {
            throw new AssertionError("should not reach here", ex$);
         }

@@ -126,62 +126,6 @@ public class openblas_h {
         }
     }
 
-    private static class openblas_get_num_threads {
-        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
-            openblas_h.C_INT    );
-
-        public static final MemorySegment ADDR = openblas_h.findOrThrow("openblas_get_num_threads");
-
-        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
-    }
-
-    /**
-     * Function descriptor for:
-     * {@snippet lang=c :
-     * int openblas_get_num_threads(void)
-     * }
-     */
-    public static FunctionDescriptor openblas_get_num_threads$descriptor() {
-        return openblas_get_num_threads.DESC;
-    }
-
-    /**
-     * Downcall method handle for:
-     * {@snippet lang=c :
-     * int openblas_get_num_threads(void)
-     * }
-     */
-    public static MethodHandle openblas_get_num_threads$handle() {
-        return openblas_get_num_threads.HANDLE;
-    }
-
-    /**
-     * Address for:
-     * {@snippet lang=c :
-     * int openblas_get_num_threads(void)
-     * }
-     */
-    public static MemorySegment openblas_get_num_threads$address() {
-        return openblas_get_num_threads.ADDR;
-    }
-
-    /**
-     * {@snippet lang=c :
-     * int openblas_get_num_threads(void)
-     * }
-     */
-    public static int openblas_get_num_threads() {
-        var mh$ = openblas_get_num_threads.HANDLE;
-        try {
-            if (TRACE_DOWNCALLS) {
-                traceDowncall("openblas_get_num_threads");
-            }
-            return (int)mh$.invokeExact();
-        } catch (Throwable ex$) {
-           throw new AssertionError("should not reach here", ex$);
-        }
-    }
-
     private static class openblas_get_config {
         public static final FunctionDescriptor DESC = FunctionDescriptor.of(
             openblas_h.C_POINTER    );
@@ -231,62 +175,6 @@ public class openblas_h {
         try {
             if (TRACE_DOWNCALLS) {
                 traceDowncall("openblas_get_config");
-            }
-            return (MemorySegment)mh$.invokeExact();
-        } catch (Throwable ex$) {
-           throw new AssertionError("should not reach here", ex$);
-        }
-    }
-
-    private static class openblas_get_corename {
-        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
-            openblas_h.C_POINTER    );
-
-        public static final MemorySegment ADDR = openblas_h.findOrThrow("openblas_get_corename");
-
-        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
-    }
-
-    /**
-     * Function descriptor for:
-     * {@snippet lang=c :
-     * char *openblas_get_corename(void)
-     * }
-     */
-    public static FunctionDescriptor openblas_get_corename$descriptor() {
-        return openblas_get_corename.DESC;
-    }
-
-    /**
-     * Downcall method handle for:
-     * {@snippet lang=c :
-     * char *openblas_get_corename(void)
-     * }
-     */
-    public static MethodHandle openblas_get_corename$handle() {
-        return openblas_get_corename.HANDLE;
-    }
-
-    /**
-     * Address for:
-     * {@snippet lang=c :
-     * char *openblas_get_corename(void)
-     * }
-     */
-    public static MemorySegment openblas_get_corename$address() {
-        return openblas_get_corename.ADDR;
-    }
-
-    /**
-     * {@snippet lang=c :
-     * char *openblas_get_corename(void)
-     * }
-     */
-    public static MemorySegment openblas_get_corename() {
-        var mh$ = openblas_get_corename.HANDLE;
-        try {
-            if (TRACE_DOWNCALLS) {
-                traceDowncall("openblas_get_corename");
             }
             return (MemorySegment)mh$.invokeExact();
         } catch (Throwable ex$) {
