@@ -202,7 +202,7 @@ readonly MHC_NVIDIA_PACKAGES=(nvidia-cuda-runtime==13.0.96 nvidia-cublas==13.1.1
   nvidia-cuda-crt nvidia-cuda-cccl)
 
 # Sets MHC_NVIDIA to a folder with NVIDIA's libraries and headers, fetching them where pip can. Without them the tests that
-# want them are skipped.
+# want them are skipped, unless MHC_REQUIRE has nvidia.
 ensure_nvidia() {
   local folder=$PWD/target/nvidia
   if [[ -z ${MHC_NVIDIA-} && ! -d $folder/nvidia/nccl ]]; then
@@ -210,6 +210,10 @@ ensure_nvidia() {
     if ! python3 -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --no-deps --target "$folder.part" \
       "${MHC_NVIDIA_PACKAGES[@]}"; then
       rm -rf "$folder.part"
+      if [[ ,${MHC_REQUIRE-}, == *,nvidia,* ]]; then
+        note 'not there, and pip cannot fetch them, but MHC_REQUIRE has nvidia'
+        return 1
+      fi
       note 'not there, and pip cannot fetch them: tests that need them are skipped'
       return
     fi

@@ -2,7 +2,6 @@
 package dev.mhc;
 
 import static org.assertj.core.api.Assertions.assertThat;
-import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import java.io.IOException;
 import java.nio.file.Files;
@@ -25,7 +24,7 @@ class MpiTest {
   static void mpirun() {
     boolean there = java.util.Arrays.stream(System.getenv().getOrDefault("PATH", "").split(":"))
         .anyMatch(folder -> Files.isExecutable(Path.of(folder, "mpirun")));
-    assumeTrue(there, "there is no mpirun; install Open MPI (Debian: openmpi-bin) to test ranks in several processes");
+    Need.of("mpi", there, "there is no mpirun; install Open MPI (Debian: openmpi-bin) to test ranks in several processes");
   }
 
   @Test

@@ -5,7 +5,6 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException;
 import static org.assertj.core.api.Assertions.catchThrowableOfType;
 import static org.junit.jupiter.api.Assumptions.assumeFalse;
-import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import dev.mhc.bindings.VendorLibrary;
 import dev.mhc.bindings.generated.cublaslt.cublaslt_h;
@@ -102,7 +101,7 @@ class NvidiaTest {
 
     @BeforeAll
     static void load() {
-      assumeTrue(FOLDER != null, "MHC_NVIDIA names no folder with NVIDIA's libraries; scripts/generate-bindings --help says"
+      Need.of("nvidia", FOLDER != null, "MHC_NVIDIA names no folder with NVIDIA's libraries; scripts/generate-bindings --help says"
           + " how to get them");
       System.setProperty(VendorLibrary.NVIDIA_PROPERTY, FOLDER);
       Native.load(VendorLibrary.CUBLASLT);

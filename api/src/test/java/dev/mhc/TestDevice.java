@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.mhc;
 
-import static org.junit.jupiter.api.Assumptions.assumeTrue;
-
 import java.nio.file.Files;
 import java.nio.file.Path;
 
@@ -23,7 +21,7 @@ final class TestDevice {
 
   static CudaDevice cuda() {
     String library = System.getenv("MHC_CUDA_LIBRARY");
-    assumeTrue(library == null || Files.exists(Path.of(library)), "the native tests, which this runs on, are not built");
+    Need.of("executor", library == null || Files.exists(Path.of(library)), "the native tests, which this runs on, are not built");
     return Device.cuda(0);
   }
 

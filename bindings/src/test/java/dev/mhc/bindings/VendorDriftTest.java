@@ -2,7 +2,6 @@
 package dev.mhc.bindings;
 
 import static org.assertj.core.api.Assertions.assertThat;
-import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
@@ -65,7 +64,7 @@ class VendorDriftTest {
 
     private static List<Path> nvidia(Header header) {
         String folder = System.getenv("MHC_NVIDIA");
-        assumeTrue(folder != null, "MHC_NVIDIA names no folder with NVIDIA's headers; scripts/generate-bindings --help"
+        Need.of("nvidia", folder != null, "MHC_NVIDIA names no folder with NVIDIA's headers; scripts/generate-bindings --help"
                 + " says how to get them");
         Path toolkit = Path.of(folder, "cu13", "include");
         Path own = header == Header.NCCL ? Path.of(folder, "nccl", "include") : toolkit;
@@ -77,10 +76,10 @@ class VendorDriftTest {
         try {
             Process process = new ProcessBuilder("mpicc", "--showme:incdirs").start();
             String said = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8).strip();
-            assumeTrue(process.waitFor() == 0, "mpicc is not Open MPI's");
+            Need.of("mpi", process.waitFor() == 0, "mpicc is not Open MPI's");
             return Path.of(said.split(" ")[0]);
         } catch (IOException e) {
-            assumeTrue(false, "there is no mpicc; install libopenmpi-dev to compare the bindings with mpi.h");
+            Need.of("mpi", false, "there is no mpicc; install libopenmpi-dev to compare the bindings with mpi.h");
             throw new AssertionError(e);
         }
     }
