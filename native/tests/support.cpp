@@ -47,10 +47,13 @@ void store(void* at, T value) {
 
 class SeedPrinter : public testing::EmptyTestEventListener {
   void OnTestEnd(const testing::TestInfo& info) override {
-    if (info.result()->Failed()) std::printf("to repeat: MHC_TEST_SEED=%llu\n", (unsigned long long)seed());
+    if (!info.result()->Failed()) return;
+    std::printf("to repeat: MHC_TEST_SEED=%llu MHC_EXECUTOR_SEED=%s, and the tests before it\n", (unsigned long long)seed(),
+                std::getenv("MHC_EXECUTOR_SEED"));
   }
 };
 const bool listening = [] {
+  setenv("MHC_EXECUTOR_SEED", std::to_string(seed()).c_str(), 0);  // before the library that reads it is opened
   testing::UnitTest::GetInstance()->listeners().Append(new SeedPrinter);
   return true;
 }();

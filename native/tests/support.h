@@ -119,7 +119,7 @@ class Tensor {
 
 // ------------------------------------------------------------------------------------------------------------- random
 
-// MHC_TEST_SEED, or a fresh number; printed when a test fails.
+// MHC_TEST_SEED, or a fresh number; printed when a test fails. The executor's is the same unless MHC_EXECUTOR_SEED is set.
 uint64_t seed();
 
 // Numbers that depend on the seed, the running test and the order in which they are asked for.

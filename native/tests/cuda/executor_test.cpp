@@ -7,7 +7,12 @@
 #include <vector>
 
 #include "../support.h"
+#include "cuda/kernels.h"
 #include "cuda/device.h"
+
+namespace mhc::cuda {
+void pre_backward_without_barrier(const PreBackwardProblem& problem, Job& job);
+}  // namespace mhc::cuda
 
 using namespace mhc::cuda;
 
@@ -60,6 +65,74 @@ TEST(Executor, an_access_out_of_bounds_ends_the_program) {
   float* data = reinterpret_cast<float*>(memory.data());
   run(1, 0, false, [&] { store1(data + thread_index(), 1.0f); });
   EXPECT_DEATH(run(1, 0, false, [&] { store1(data + thread_index() + 1, 1.0f); }), "");
+}
+
+// Whole pages and less, and right behind the end; where that is within 16 bytes of it, it takes AddressSanitizer to see it.
+TEST(Executor, an_access_beyond_shared_memory_ends_the_program) {
+  std::vector<size_t> sizes = {4, kThreads, 1024, 5000};
+#if defined(__SANITIZE_ADDRESS__)
+  for (size_t odd : {1, 5, 1023}) sizes.push_back(odd);
+#endif
+  for (const size_t floats : sizes) {
+    const size_t bytes = floats * sizeof(float);
+    auto write = [&](size_t at) {
+      run(2, bytes, false, [&] {
+        if (thread_index() == 7) reinterpret_cast<volatile float*>(shared_memory())[at] = 1.0f;
+      });
+    };
+    write(0);
+    write(floats - 1);
+    EXPECT_DEATH(write(floats), "") << floats;
+    EXPECT_DEATH(write(floats + 3), "") << floats;
+  }
+}
+
+mhc::View view_of(std::vector<float>& values, const std::vector<int64_t>& shape) {
+  mhc::View view;
+  view.data = reinterpret_cast<char*>(values.data());
+  view.rank = static_cast<int>(shape.size());
+  int64_t stride = 1;
+  for (size_t i = shape.size(); i-- > 0; stride *= shape[i]) {
+    view.shape[i] = shape[i];
+    view.stride[i] = stride;
+  }
+  view.given = true;
+  return view;
+}
+
+// A kernel of the library, as it is and without one of its barriers: several tokens to a block.
+TEST(Executor, a_barrier_missing_in_a_kernel_shows) {
+  mhc_test::Random random;
+  const int64_t T = 24, n = 4, C = 1024;  // sums of four warps
+  auto normals = [&](int64_t count) {
+    std::vector<float> values;
+    for (int64_t i = 0; i < count; ++i) values.push_back(static_cast<float>(random.normal()));
+    return values;
+  };
+  std::vector<float> x = normals(T * n * C), pre_mix = normals(T * n), d_h = normals(T * C), d_pre_mix(T * n), expected;
+  mhc::PreBackwardProblem problem{};
+  problem.sizes = {T, static_cast<int>(n), C, 0};
+  problem.x = view_of(x, {T, n, C});
+  problem.pre_mix = view_of(pre_mix, {T, n});
+  problem.d_h = view_of(d_h, {T, C});
+  problem.d_pre_mix = view_of(d_pre_mix, {T, n});
+  DeviceProperties device{};
+  device.multiprocessors = 1;
+  auto result_of = [&](void (*operation)(const mhc::PreBackwardProblem&, Job&), uint64_t seed) {
+    mhc::executor::set_seed(seed);
+    Job job{nullptr, device, nullptr, nullptr};
+    operation(problem, job);
+    EXPECT_EQ(job.error, nullptr);
+    return d_pre_mix;
+  };
+  int wrong = 0;
+  for (uint64_t seed = 1; seed <= 20; ++seed) {
+    const std::vector<float> right = result_of(pre_backward, 1000 * seed);
+    if (seed == 1) expected = right;
+    EXPECT_EQ(right, expected) << seed;
+    wrong += result_of(pre_backward_without_barrier, 1000 * seed) != expected;
+  }
+  EXPECT_GE(wrong, 4);  // of the ten in which some warps are preferred
 }
 
 TEST(Executor, an_access_out_of_line_ends_the_program) {

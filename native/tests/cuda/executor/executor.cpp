@@ -76,6 +76,40 @@ class Stacks {
   std::vector<char*> free_;
 };
 
+// The shared memory of a block: it ends where a page ends, and the pages beside it cannot be touched. What is left of its first
+// page and, as it begins at 16 bytes, of the last 16, AddressSanitizer guards.
+class SharedMemory {
+ public:
+  explicit SharedMemory(size_t bytes) : bytes_(bytes), inside_((bytes + kPage - 1) / kPage * kPage) {
+    void* memory = mmap(nullptr, inside_ + 2 * kPage, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (memory == MAP_FAILED) die("no shared memory");
+    first_ = static_cast<char*>(memory) + kPage;
+    if (inside_ > 0 && mprotect(first_, inside_, PROT_READ | PROT_WRITE) != 0) die("no shared memory");
+    renew();
+#if MHC_ASAN
+    ASAN_POISON_MEMORY_REGION(first_, inside_);
+    ASAN_UNPOISON_MEMORY_REGION(data(), bytes_);
+#endif
+  }
+  ~SharedMemory() {
+#if MHC_ASAN
+    ASAN_UNPOISON_MEMORY_REGION(first_, inside_);
+#endif
+    munmap(first_ - kPage, inside_ + 2 * kPage);
+  }
+  SharedMemory(const SharedMemory&) = delete;
+  SharedMemory& operator=(const SharedMemory&) = delete;
+
+  // A block finds nothing that it could use there.
+  void renew() { std::memset(data(), 0xa5, bytes_); }
+  char* data() const { return first_ + inside_ - (bytes_ + 15) / 16 * 16; }
+
+ private:
+  static constexpr size_t kPage = 4096;
+  const size_t bytes_, inside_;
+  char* first_;
+};
+
 struct Barrier {
   int arrived = 0;
   std::vector<int> waiting;
@@ -90,8 +124,7 @@ struct Warp {
 struct Block {
   int64_t index;
   int left;  // threads that have not ended
-  std::unique_ptr<char[]> shared_storage;
-  char* shared;
+  std::unique_ptr<SharedMemory> shared;
   Barrier barriers[16];
   std::vector<Warp> warps;
 };
@@ -101,6 +134,7 @@ struct Fiber {
   char* stack = nullptr;
   Block* block = nullptr;
   int thread = 0;
+  uint64_t priority = 0;
   void* fake_stack = nullptr;  // AddressSanitizer's
 };
 
@@ -113,14 +147,23 @@ struct Copy {
 
 class Run;
 thread_local Run* running = nullptr;
-uint64_t next_seed = [] {
-  const char* given = std::getenv("MHC_EXECUTOR_SEED");
-  return given ? std::strtoull(given, nullptr, 10) : uint64_t{1};
-}();
+uint64_t& next_seed() {
+  static uint64_t seed = [] {
+    const char* given = std::getenv("MHC_EXECUTOR_SEED");
+    return given ? std::strtoull(given, nullptr, 10) : uint64_t{1};
+  }();
+  return seed;
+}
+
+uint64_t mixed(uint64_t v) {
+  v = (v + 0x9e3779b97f4a7c15) * 0xbf58476d1ce4e5b9;
+  v = (v ^ v >> 29) * 0x94d049bb133111eb;
+  return v ^ v >> 32;
+}
 
 class Run {
  public:
-  Run(const Grid& grid, const std::function<void()>& body) : grid_(grid), body_(body), random_(next_seed++) {}
+  Run(const Grid& grid, const std::function<void()>& body) : grid_(grid), body_(body), random_(mixed(next_seed()++) | 1), unfair_(choose(2) == 0) {}
 
   void all() {
     std::vector<int64_t> order(static_cast<size_t>(grid_.blocks));
@@ -140,6 +183,9 @@ class Run {
       return block();
     }
     barrier.arrived = 0;
+    for (int id : barrier.waiting) prefer(id);
+    prefer(current_);
+    ++draw_;
     wake(barrier.waiting);
   }
 
@@ -158,6 +204,7 @@ class Run {
   void pause() {
     if (++spins_ > kMostSpins) die("threads wait for something that does not happen");
     ready_.push_back(current_);
+    fiber().priority = 0;  // it is others that it needs
     block();
   }
 
@@ -179,6 +226,21 @@ class Run {
     return static_cast<size_t>((random_ >> 11) % count);
   }
 
+  // Where all are as likely as each other, no warp ever is far behind. In every second run some warps are preferred, others
+  // among them after each barrier.
+  void prefer(int id) {
+    fibers_[static_cast<size_t>(id)].priority = mixed(draw_ + static_cast<uint64_t>(id) / 32 * 0x10001) | 1;
+  }
+  size_t next() {
+    size_t best = choose(ready_.size());
+    for (int others = unfair_ ? 3 : 0; others > 0; --others) {
+      const size_t other = choose(ready_.size());
+      if (priority(other) > priority(best)) best = other;
+    }
+    return best;
+  }
+  uint64_t priority(size_t place) const { return fibers_[static_cast<size_t>(ready_[place])].priority; }
+
   void together(const int64_t* indices, size_t count) {
     std::vector<std::unique_ptr<Block>> blocks;
     fibers_.resize(count * static_cast<size_t>(grid_.threads));
@@ -186,7 +248,8 @@ class Run {
     for (size_t b = 0; b < count; ++b) {
       blocks.push_back(make_block(indices[b]));
       for (int t = 0; t < grid_.threads; ++t, ++id) {
-        fibers_[static_cast<size_t>(id)] = {nullptr, nullptr, blocks.back().get(), t, nullptr};
+        fibers_[static_cast<size_t>(id)] = {nullptr, nullptr, blocks.back().get(), t, 0, nullptr};
+        prefer(id);
         ready_.push_back(id);
       }
     }
@@ -195,27 +258,28 @@ class Run {
       if (block->left > 0) die("all threads that are left wait at barriers which others have left or never reach");
     }
     while (!copies_.empty()) finish_copy(0);
+    for (const auto& block : blocks) shared_.push_back(std::move(block->shared));
   }
 
-  std::unique_ptr<Block> make_block(int64_t index) const {
+  std::unique_ptr<Block> make_block(int64_t index) {
     auto block = std::make_unique<Block>();
     block->index = index;
     block->left = grid_.threads;
     block->warps.resize(static_cast<size_t>((grid_.threads + 31) / 32));
-    // Ends where the allocation ends, so that AddressSanitizer sees what goes beyond.
-    size_t room = (grid_.shared_bytes + 127) / 128 * 128 + 128;
-    block->shared_storage = std::make_unique<char[]>(room);
-    char* storage = block->shared_storage.get();
-    std::memset(storage, 0xa5, room);
-    size_t misaligned = reinterpret_cast<uintptr_t>(storage) % 128;
-    block->shared = storage + (misaligned ? 128 - misaligned : 0);
+    if (shared_.empty()) {
+      block->shared = std::make_unique<SharedMemory>(grid_.shared_bytes);
+    } else {
+      block->shared = std::move(shared_.back());
+      shared_.pop_back();
+      block->shared->renew();
+    }
     return block;
   }
 
   void schedule() {
     while (!ready_.empty()) {
       if (!copies_.empty() && choose(8) == 0) finish_copy(choose(copies_.size()));
-      size_t pick = choose(ready_.size());
+      size_t pick = next();
       current_ = ready_[pick];
       ready_[pick] = ready_.back();
       ready_.pop_back();
@@ -257,10 +321,12 @@ class Run {
   const Grid grid_;
   const std::function<void()>& body_;
   uint64_t random_;
-  uint64_t spins_ = 0;
+  const bool unfair_;
+  uint64_t draw_ = random_, spins_ = 0;
   std::vector<Fiber> fibers_;
   std::vector<int> ready_;
   std::vector<Copy> copies_;
+  std::vector<std::unique_ptr<SharedMemory>> shared_;  // of blocks that have ended
   int current_ = 0;
   void* scheduler_ = nullptr;
   const void* scheduler_bottom_ = nullptr;
@@ -317,13 +383,13 @@ void run(const Grid& grid, const std::function<void()>& body) {
   running = outer;
 }
 
-void set_seed(uint64_t seed) { next_seed = seed; }
+void set_seed(uint64_t seed) { next_seed() = seed; }
 
 int thread_index() { return running->fiber().thread; }
 int block_threads() { return running->grid().threads; }
 int64_t block_index() { return running->fiber().block->index; }
 int64_t block_count() { return running->grid().blocks; }
-char* shared_memory() { return running->fiber().block->shared; }
+char* shared_memory() { return running->fiber().block->shared->data(); }
 void block_barrier() { running->barrier(0, running->grid().threads); }
 void block_barrier(int id, int count) { running->barrier(id, count); }
 void pause() { running->pause(); }

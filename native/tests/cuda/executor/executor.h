@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Runs CUDA kernels on the CPU: every GPU thread is a fiber, and whenever one waits, another is chosen at random, so that
-// code which relies on an order that no barrier gives sees other orders with other seeds. MHC_EXECUTOR_SEED chooses.
+// Runs CUDA kernels on the CPU: every GPU thread is a fiber, and whenever one waits, another is chosen at random, in every
+// second run some warps rather than others, so that code which relies on an order that no barrier gives sees other orders with
+// other seeds. MHC_EXECUTOR_SEED chooses: the tests set it to a fresh number, and print it when one fails.
 #pragma once
 
 #include <cstddef>
