@@ -98,6 +98,55 @@ TEST(Recompute, makes_what_is_asked_for) {
   }
 }
 
+struct Device {
+  int multiprocessors, shared_bytes;
+};
+
+// Blocks that hold two or three tiles, groups with one tile and with several batches, and a device too small for a tile on
+// chip or for the width; rows and projections that can be copied in bulk, and others.
+TEST(Recompute, is_the_boundaries_to_the_bit_on_devices_of_several_sizes) {
+  Random random;
+  for (const Device& device : {Device{2, 227 << 10}, Device{5, 227 << 10}, Device{3, 191 << 10}, Device{4, 150 << 10}, Device{1, 227 << 10}})
+    for (int32_t p : {MHC_PRESET_PAPER, MHC_PRESET_DEEPSEEK_V4_1})
+      for (bool odd : {false, true}) {
+        Form form;
+        form.config = preset(p, 4);
+        form.types = odd ? Types{kBf16, kBf16} : Types{kFp16, kFp16};
+        form.tokens = odd ? 101 : 84;  // 7 and 6 tiles
+        form.width = odd ? 301 : 264;   // two units
+        form.layers = odd ? 2 : 3;
+        form.layout = odd ? Layout::padded : Layout::compact;
+        form.norm_weight = p == MHC_PRESET_PAPER && device.multiprocessors == 2;
+        if (p == MHC_PRESET_DEEPSEEK_V4_1 && device.multiprocessors == 5) form.config.orientation = MHC_IN_OUT;
+        const Executor executor(device.multiprocessors, device.shared_bytes);
+        Context context(tiers().front());
+        SCOPED_TRACE(std::to_string(device.multiprocessors) + " multiprocessors, " + std::to_string(device.shared_bytes >> 10) + " KB, " +
+                     form.describe());
+        auto call = make_recompute(form, random);
+        if (odd) call->drop("layer[0].x");
+        ASSERT_EQ(call->run(context), MHC_OK) << mhc_last_error();
+        EXPECT_TRUE(call->padding_intact());
+        expect_boundaries(*call, form, random, context);
+        if (testing::Test::HasFailure()) return;
+      }
+}
+
+// More layers than one kernel's arguments hold, and more than stay on chip.
+TEST(Recompute, is_the_boundaries_to_the_bit_for_many_layers) {
+  Random random;
+  Context context(tiers().front());
+  for (int32_t layers : {19, 65}) {
+    Form form;
+    form.types = {kBf16, kBf16};
+    form.tokens = 19;
+    form.layers = layers;
+    auto call = make_recompute(form, random);
+    for (int32_t l = 0; l < layers; ++l) call->drop(layer(l) + "x");
+    ASSERT_EQ(call->run(context), MHC_OK) << mhc_last_error();
+    expect_boundaries(*call, form, random, context);
+  }
+}
+
 // More tokens than a device's workspace takes at a time.
 TEST(Recompute, is_the_boundaries_to_the_bit_for_large_residuals) {
   Random random;

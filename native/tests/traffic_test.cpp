@@ -19,6 +19,7 @@ struct Ledger {
   std::function<void(Form&)> change;
   Rows read, written;
   std::optional<Rows> cuda_read = {}, cuda_written = {};  // where src/cuda/LEDGER.md says other than the design
+  std::optional<Rows> cuda_fp32_read = {};                // with streams of 32 bits
 };
 
 int32_t counting() { return on_cuda() ? kCuda : MHC_CPU_TIER_COUNTING; }
@@ -34,6 +35,13 @@ void is_static(Form& f) { f.config.is_static = 1; }
 void residual(Form& f) { f.config.mode = MHC_MODE_RESIDUAL; }
 void add_inputs(Form& f) { f.accumulate = MHC_ACCUMULATE_INPUTS; }
 void mean(Form& f) { f.kind = MHC_HEAD_MEAN; }
+
+// What the backward of a block wants at least: the inputs of F and the coefficients, and no residual.
+std::unique_ptr<Call> make_recompute_inputs(const Form& form, Random& random) {
+  auto call = make_recompute(form, random);
+  for (const char* name : {"layer[0].x", "layer[1].x", "layer[2].x", "x_next", "layer[2].f"}) call->drop(name);
+  return call;
+}
 
 const std::vector<Ledger>& ledgers() {
   static const std::vector<Ledger> all = {
@@ -65,7 +73,10 @@ const std::vector<Ledger>& ledgers() {
       {"rmsnorm", make_rmsnorm, norm_weight, {0, 1}, {0, 1}, Rows{0, 2}},
       {"rmsnorm_backward", make_rmsnorm_backward, norm_weight, {0, 2}, {0, 1}},
       {"rmsnorm_backward_accumulate", make_rmsnorm_backward, add_inputs, {0, 3}, {0, 1}},
-      {"recompute", make_recompute, as_is, {n, 3}, {4 * n, 3}, Rows{5 * n, 3}},  // 3 layers, each with x and h, and x_next
+      // 3 layers, each with x and h, and x_next
+      {"recompute", make_recompute, as_is, {n, 3}, {4 * n, 3}, {}, {}, Rows{5 * n, 3}},
+      {"recompute_shifted", make_recompute, shifted, {n, 3}, {4 * n, 3}, {}, {}, Rows{5 * n, 3}},
+      {"recompute_inputs", make_recompute_inputs, as_is, {n, 2}, {0, 3}, {}, {}, Rows{2 * n, 2}},
   };
   return all;
 }
@@ -83,13 +94,14 @@ class Traffic : public testing::TestWithParam<Ledger> {};
 TEST_P(Traffic, is_what_the_ledger_says) {
   Random random;
   Context context(counting());
-  const Rows read = on_cuda() ? GetParam().cuda_read.value_or(GetParam().read) : GetParam().read;
   const Rows written = on_cuda() ? GetParam().cuda_written.value_or(GetParam().written) : GetParam().written;
   const std::vector<int64_t> all_tokens = on_cuda() ? std::vector<int64_t>{0, 70} : std::vector<int64_t>{0, 1, 13, 70};
   const std::vector<int64_t> widths = on_cuda() ? std::vector<int64_t>{37, 600} : std::vector<int64_t>{1, 37, 256};
   for (const Types& types : kTypes)
     for (int64_t tokens : all_tokens)
       for (int64_t width : widths) {
+        Rows read = on_cuda() ? GetParam().cuda_read.value_or(GetParam().read) : GetParam().read;
+        if (on_cuda() && types.streams == kFp32) read = GetParam().cuda_fp32_read.value_or(read);
         Form form;
         GetParam().change(form);
         form.types = types;

@@ -8,17 +8,20 @@
 //   MHC_CONSTANT T argument              of a kernel, read where it is
 //   thread_index() block_threads() block_index() block_count() shared_memory()
 //   sync_block() sync_threads(id, count) sync_warp()     sync_threads: count threads that name the same id, 1 to 15
+//   arrive_threads(id, count)            counts as one of them, but does not wait
 //   shuffle_xor(v, mask) shuffle(v, lane)                of a whole warp
 //   load1(p) store1(p, v)                one element
 //   load16(p) store16(p, v)              16 aligned bytes; load16_once, store16_once: not used again soon
 //   load8(p) store8(p, v)                8 aligned bytes
+//   prefetch(p)                          into the second-level cache
 //   load_fresh(p)                        a float that another block wrote during this kernel
 //   add_release(p, v) load_acquire(p)    of a counter between blocks: what was written before the one is seen after the other
 //   fetch_add(p, v)                      adds, and returns what was there: both of the above
 //   pause()                              while waiting for another block
 //   mma_tf32(c, a, b)                    c += a b for a warp, m16n8k8; a and b are cut to TF32
 //   bulk_copy(to, from, bytes, barrier)  into shared memory; 16-byte aligned, a multiple of 16 bytes. One thread:
-//                                        bulk_start(barrier, bytes), the copies; all threads: bulk_wait(barrier)
+//                                        bulk_start(barrier, bytes), for a later phase bulk_again(barrier, bytes); the copies
+//                                        may come from others; all threads: bulk_wait(barrier, phase), the first being 0
 //   has_bulk_copy()
 //   AsyncCopies                          of a thread: copy<8 or 16>(to, from) into shared memory, commit() makes a group of the
 //                                        copies since the last; wait<n>(): for all groups but the last n. wait<0>() ends them
@@ -39,7 +42,7 @@ struct alignas(8) Bits8 {
   uint32_t word[2];
 };
 
-// In shared memory; used once.
+// In shared memory. A phase ends when its bytes are there, and the next begins when all threads have waited for it.
 struct alignas(16) BulkBarrier {
   uint64_t state, expected;
 };

@@ -22,6 +22,7 @@ MHC_FN char* shared_memory() {
 
 MHC_FN void sync_block() { __syncthreads(); }
 MHC_FN void sync_threads(int id, int count) { asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(count) : "memory"); }
+MHC_FN void arrive_threads(int id, int count) { asm volatile("bar.arrive %0, %1;" ::"r"(id), "r"(count) : "memory"); }
 MHC_FN void sync_warp() { __syncwarp(); }
 MHC_FN float shuffle_xor(float v, int mask) { return __shfl_xor_sync(0xffffffffu, v, mask); }
 MHC_FN float shuffle(float v, int lane) { return __shfl_sync(0xffffffffu, v, lane); }
@@ -45,6 +46,7 @@ MHC_FN Bits8 load8(const void* p) {
   return {{v.x, v.y}};
 }
 MHC_FN void store8(void* p, const Bits8& v) { *static_cast<uint2*>(p) = make_uint2(v.word[0], v.word[1]); }
+MHC_FN void prefetch(const void* p) { asm volatile("prefetch.global.L2 [%0];" ::"l"(p)); }
 MHC_FN float load_fresh(const float* p) { return __ldcg(p); }
 
 MHC_FN void add_release(uint32_t* p, uint32_t v) {
@@ -90,11 +92,14 @@ struct AsyncCopies {
 
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
 MHC_FN constexpr bool has_bulk_copy() { return true; }
-MHC_FN void bulk_start(BulkBarrier* barrier, uint32_t bytes) {
+MHC_FN void bulk_again(BulkBarrier* barrier, uint32_t bytes) {
   uint32_t at = shared_address(&barrier->state);
-  asm volatile("mbarrier.init.shared::cta.b64 [%0], 1;" ::"r"(at) : "memory");
   asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
   asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(at), "r"(bytes) : "memory");
+}
+MHC_FN void bulk_start(BulkBarrier* barrier, uint32_t bytes) {
+  asm volatile("mbarrier.init.shared::cta.b64 [%0], 1;" ::"r"(shared_address(&barrier->state)) : "memory");
+  bulk_again(barrier, bytes);
 }
 MHC_FN void bulk_copy(void* to, const void* from, uint32_t bytes, BulkBarrier* barrier) {
   asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(
@@ -103,17 +108,19 @@ MHC_FN void bulk_copy(void* to, const void* from, uint32_t bytes, BulkBarrier* b
                : "memory");
 }
 // After a sync_block() behind bulk_start.
-MHC_FN void bulk_wait(BulkBarrier* barrier) {
+MHC_FN void bulk_wait(BulkBarrier* barrier, int phase) {
   asm volatile(
-      "{\n.reg .pred done;\nagain:\nmbarrier.try_wait.parity.shared::cta.b64 done, [%0], 0;\n@!done bra again;\n}" ::"r"(
-          shared_address(&barrier->state))
+      "{\n.reg .pred done;\nagain:\nmbarrier.try_wait.parity.shared::cta.b64 done, [%0], %1;\n@!done bra again;\n}" ::"r"(
+          shared_address(&barrier->state)),
+      "r"(phase & 1)
       : "memory");
 }
 #else
 MHC_FN constexpr bool has_bulk_copy() { return false; }
 MHC_FN void bulk_start(BulkBarrier*, uint32_t) {}
+MHC_FN void bulk_again(BulkBarrier*, uint32_t) {}
 MHC_FN void bulk_copy(void*, const void*, uint32_t, BulkBarrier*) {}
-MHC_FN void bulk_wait(BulkBarrier*) {}
+MHC_FN void bulk_wait(BulkBarrier*, int) {}
 #endif
 
 MHC_FN float widened(bf16 a) { return __uint_as_float(static_cast<uint32_t>(a.bits) << 16); }

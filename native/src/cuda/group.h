@@ -45,35 +45,52 @@ struct ProjectionColumns {
 };
 
 // Channels of one unit to shared memory, [kOutputs][kPitch] of which kStreams * kUnit are used; zeros where the width ends.
-// Ends with a barrier of the block.
 template <int kOutputs, int kStreams, int kUnit, int kPitch>
-MHC_FN void bring_projection(const ProjectionColumns& from, int unit, float* to, BulkBarrier* barrier) {
-  const int64_t first = int64_t{unit} * kUnit;
-  const int count = static_cast<int>(from.width - first < kUnit ? from.width - first : kUnit);
-  const bool bulk = has_bulk_copy() && from.aligned && count % 4 == 0;
-  if (bulk) {
-    if (thread_index() == 0) {
-      bulk_start(barrier, static_cast<uint32_t>(kOutputs * kStreams * count * 4));
-      for (int o = 0; o < kOutputs; ++o) {
-        for (int i = 0; i < kStreams; ++i) {
-          bulk_copy(to + o * kPitch + i * kUnit, from.projection.at(o) + i * from.width + first,
-                    static_cast<uint32_t>(count * 4), barrier);
-        }
+struct UnitColumns {
+  const ProjectionColumns from;
+  const int64_t first;
+  const int count;
+  const bool bulk;
+
+  MHC_FN UnitColumns(const ProjectionColumns& columns, int unit)
+      : from(columns), first(int64_t{unit} * kUnit),
+        count(static_cast<int>(from.width - first < kUnit ? from.width - first : kUnit)), bulk(has_bulk_copy() && from.aligned && count % 4 == 0) {}
+
+  // The bulk copies, by one warp. The barrier is new, or has been through a phase.
+  MHC_FN void start_copies(float* to, BulkBarrier* barrier, bool again) const {
+    const int lane = thread_index() % 32;
+    if (lane == 0) {
+      const auto bytes = static_cast<uint32_t>(kOutputs * kStreams * count * 4);
+      again ? bulk_again(barrier, bytes) : bulk_start(barrier, bytes);
+    }
+    sync_warp();
+    for (int row = lane; row < kOutputs * kStreams; row += 32) {
+      const int o = row / kStreams, i = row % kStreams;
+      bulk_copy(to + o * kPitch + i * kUnit, from.projection.at(o) + i * from.width + first, static_cast<uint32_t>(count * 4),
+                barrier);
+    }
+  }
+  // What they leave, by a number of threads.
+  MHC_FN void fill(float* to, int thread, int threads) const {
+    if (bulk && count == kUnit) return;
+    for (int index = thread; index < kOutputs * kStreams * kUnit; index += threads) {
+      const int row = index / kUnit, c = index % kUnit, o = row / kStreams, i = row % kStreams;
+      if (bulk && c < count) continue;
+      float value = 0.0f;
+      if (c < count) {
+        value = load1(from.projection.at(o) + i * from.width + first + c);
+        if (from.norm) value = value * load1(from.norm.at() + i * from.width + first + c);
       }
+      to[o * kPitch + i * kUnit + c] = value;
     }
   }
-  for (int index = thread_index(); index < kOutputs * kStreams * kUnit; index += block_threads()) {
-    const int row = index / kUnit, c = index % kUnit, o = row / kStreams, i = row % kStreams;
-    if (bulk && c < count) continue;
-    float value = 0.0f;
-    if (c < count) {
-      value = load1(from.projection.at(o) + i * from.width + first + c);
-      if (from.norm) value = value * load1(from.norm.at() + i * from.width + first + c);
-    }
-    to[o * kPitch + i * kUnit + c] = value;
+  // Both, by the whole block, and until they are there.
+  MHC_FN void bring(float* to, BulkBarrier* barrier) const {
+    if (bulk && thread_index() < 32) start_copies(to, barrier, false);
+    fill(to, thread_index(), block_threads());
+    sync_block();
+    if (bulk) bulk_wait(barrier, 0);
   }
-  sync_block();
-  if (bulk) bulk_wait(barrier);
-}
+};
 
 }  // namespace mhc::cuda

@@ -7,16 +7,27 @@
 
 namespace mhc::cuda {
 
+// Coefficients that were there before the kernel, or that it made itself.
+enum class Made { Before, Meanwhile };
+template <Made kMade>
+MHC_FN float load_mix(const float* p) {
+  if constexpr (kMade == Made::Before) return load1(p);
+  return load_fresh(p);
+}
+
 // post_mix, and H_res as [out][in] whatever the stored orientation.
 template <int N>
 struct PostMix {
   float post[kRoom<N>];
   float res[kRoom<N> * kRoom<N>];
 
-  MHC_FN void load(const Array<const float>& post_mix, const Array<const float>& res_mix, bool in_out, int64_t token, int n) {
+  template <Made kMade = Made::Before, class Mix>
+  MHC_FN void load(const Array<Mix>& post_mix, const Array<Mix>& res_mix, bool in_out, int64_t token, int n) {
     repeat<N>(n, [&](auto o) MHC_INLINE {
-      post[o] = load1(post_mix.at(token, o));
-      repeat<N>(n, [&](auto i) MHC_INLINE { res[o * kRoom<N> + i] = load1(res_mix.at(token, in_out ? i : o, in_out ? o : i)); });
+      post[o] = load_mix<kMade>(post_mix.at(token, o));
+      repeat<N>(n, [&](auto i) MHC_INLINE {
+        res[o * kRoom<N> + i] = load_mix<kMade>(res_mix.at(token, in_out ? i : o, in_out ? o : i));
+      });
     });
   }
   // sum_i H_res[o][i] x[i] + post[o] f

@@ -578,8 +578,8 @@ template <class X, class H>
 MHC_KERNEL(kBlockThreads) pass_backward_kernel(MHC_CONSTANT Arguments a, MHC_CONSTANT BackwardRows<X, H> rows) {
   const Shared s(shared_memory());
   if (a.mix.product && a.d_x) {
-    bring_projection<kOutputs, kStreams, kUnit, kProjectionPitch>(a.projection, static_cast<int>(block_index() % a.units),
-                                                                  s.projection, s.barrier);
+    UnitColumns<kOutputs, kStreams, kUnit, kProjectionPitch>(a.projection, static_cast<int>(block_index() % a.units))
+        .bring(s.projection, s.barrier);
   }
   Team<X, H>(a, rows, s).run();
   GroupCounters(a.counters, static_cast<int>(block_index() / a.units)).leave(a.units);

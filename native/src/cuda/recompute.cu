@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Boundary after boundary over some of the tokens at a time, so that a residual that nobody asked for needs little workspace.
+// All layers in one kernel where it is made for the problem; elsewhere boundary after boundary over some of the tokens at a
+// time, so that a residual that nobody asked for needs little workspace.
+#include "cuda/layers_pass.h"
 #include "cuda/rows.h"
 
 namespace mhc::cuda {
@@ -123,9 +125,12 @@ void copy(const Sizes& sizes, const View& from, const View& to, Job& job) {
 
 }  // namespace
 
-size_t recompute_space(const RecomputeProblem& p, const DeviceProperties& device) { return Space(p, device, nullptr).bytes; }
+size_t recompute_space(const RecomputeProblem& p, const DeviceProperties& device) {
+  return layers_pass_fits(p, device) ? layers_pass_space(p, device) : Space(p, device, nullptr).bytes;
+}
 
 void recompute(const RecomputeProblem& p, Job& job) {
+  if (layers_pass_fits(p, job.device)) return run_layers_pass(p, job);
   const Space space(p, job.device, job.workspace);
   const Walk walk{p, {space.kept[0], space.kept[1]}};
   const View first_x = p.at(0).x;

@@ -65,6 +65,11 @@ struct Packed {
 #pragma unroll
     for (int w = 0; w < kWords; ++w) bits[w] = {};
   }
+  // In the places of i, which is even, and i + 1.
+  MHC_FN void replace_two(int i, T first, T second) {
+    static_assert(sizeof(T) == 2);
+    bits[i / 2 / kParts].word[i / 2 % kParts] = first.bits | static_cast<uint32_t>(second.bits) << 16;
+  }
   MHC_FN float operator[](int i) const { return widened(element(i)); }
   MHC_FN void set(const float (&v)[kCount]) {
     clear();

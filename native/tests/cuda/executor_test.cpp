@@ -191,7 +191,7 @@ TEST(Executor, a_bulk_copy_takes_its_time) {
       }
       sync_block();
       before[static_cast<size_t>(t)] = to[t];
-      bulk_wait(barrier);
+      bulk_wait(barrier, 0);
       after[static_cast<size_t>(t)] = to[t];
     });
     for (int i = 0; i < kThreads; ++i) {
@@ -200,6 +200,61 @@ TEST(Executor, a_bulk_copy_takes_its_time) {
     }
   }
   EXPECT_GT(early, 0);
+}
+
+// Who arrives goes on at once; who waits sees what was done before all arrivals.
+TEST(Executor, arriving_at_a_barrier_does_not_wait) {
+  int early = 0;
+  for (uint64_t seed = 1; seed <= 20; ++seed) {
+    mhc::executor::set_seed(seed);
+    int written = 0, seen = 0;
+    bool ahead = false;
+    run(1, 16, false, [&] {
+      if (thread_index() < kThreads / 2) {
+        ++written;
+        arrive_threads(3, kThreads);
+        ahead = ahead || seen == 0;
+      } else {
+        sync_threads(3, kThreads);
+        if (thread_index() == kThreads - 1) seen = written;
+      }
+    });
+    EXPECT_EQ(seen, kThreads / 2);
+    early += ahead;
+  }
+  EXPECT_GT(early, 0);
+}
+
+// One place for several phases: each is waited for, and what it brings replaces what the one before did.
+TEST(Executor, bulk_copies_come_in_phases) {
+  constexpr int kPhases = 5;
+  for (uint64_t seed = 1; seed <= 20; ++seed) {
+    mhc::executor::set_seed(seed);
+    alignas(16) float from[kPhases][kThreads];
+    for (int p = 0; p < kPhases; ++p)
+      for (int i = 0; i < kThreads; ++i) from[p][i] = static_cast<float>(p * kThreads + i);
+    std::vector<float> sum(kThreads);
+    run(1, sizeof from[0] + sizeof(BulkBarrier), false, [&] {
+      float* to = reinterpret_cast<float*>(shared_memory());
+      auto* barrier = reinterpret_cast<BulkBarrier*>(to + kThreads);
+      const int t = thread_index();
+      for (int p = 0; p < kPhases; ++p) {
+        if (t == 0) {
+          p == 0 ? bulk_start(barrier, sizeof from[p]) : bulk_again(barrier, sizeof from[p]);
+          bulk_copy(to, from[p], sizeof from[p], barrier);
+        }
+        if (p == 0) sync_block();
+        bulk_wait(barrier, p);
+        sum[static_cast<size_t>(t)] += to[t];
+        sync_block();
+      }
+    });
+    for (int i = 0; i < kThreads; ++i) {
+      float expected = 0;
+      for (int p = 0; p < kPhases; ++p) expected += from[p][i];
+      ASSERT_EQ(sum[static_cast<size_t>(i)], expected);
+    }
+  }
 }
 
 // Blocks that wait for each other, as a cooperative launch allows.

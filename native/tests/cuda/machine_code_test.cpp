@@ -109,7 +109,7 @@ TEST(MachineCode, keeps_the_kernels_of_four_streams_in_registers) {
   for (const auto& [architecture, functions] : seen) {
     for (const char* kernel : {"pass_kernelINS_4bf16ES", "post_kernelINS_4bf16ES", "pre_kernelINS_4bf16ES", "expand_kernelINS_4bf16ES",
                                "weighted_kernelINS_4bf16ES", "rmsnorm_kernelINS_4bf16E", "rmsnorm_backward_kernelINS_4bf16E",
-                               "post_backward_kernelINS_4bf16ES", "sinkhorn_large_kernel"}) {
+                               "post_backward_kernelINS_4bf16ES", "sinkhorn_large_kernel", "layers_kernelINS_4bf16E", "layers_kernelINS_3f16E"}) {
       EXPECT_TRUE(std::any_of(functions.begin(), functions.end(), [&](const std::string& f) { return contains(f, kernel); }))
           << kernel << " for " << architecture << " is not among the " << functions.size() << " reported";
     }
@@ -194,15 +194,20 @@ TEST(MachineCode, is_there_for_each_architecture) {
 constexpr unsigned kMma = 0x23c, kBulkCopy = 0x3ba;  // HMMA, UBLKCP
 
 TEST(MachineCode, of_the_passes_has_tensor_cores_and_bulk_copies) {
-  for (const char* pass : {"pass", "pass_backward"}) {
-    const fs::path folder = fs::path(MHC_CUDA_BUILD) / "code" / pass;
+  struct Pass {
+    const char *source, *kernel;
+    bool bulk;
+  };
+  for (const Pass& pass : {Pass{"pass", "pass_kernel", true}, Pass{"layers_pass", "layers_kernel", true},
+                           Pass{"pass_backward", "pass_backward_kernel", false}}) {
+    const fs::path folder = fs::path(MHC_CUDA_BUILD) / "code" / pass.source;
     const std::vector<fs::path> cubins = files_ending(folder, ".cubin");
     ASSERT_FALSE(cubins.empty()) << "no machine code in " << folder;
     for (const fs::path& file : cubins) {
       const Cubin cubin(file);
-      auto count = cubin.operations_in(std::string(pass) + "_kernel");
+      auto count = cubin.operations_in(pass.kernel);
       EXPECT_GT(count[kMma], 0) << file;
-      if (std::string(pass) != "pass") continue;  // the other has none
+      if (!pass.bulk) continue;
       EXPECT_EQ(count[kBulkCopy] > 0, cubin.architecture() >= 90) << file << ", sm_" << cubin.architecture();
     }
   }

@@ -24,6 +24,11 @@ Form form_of(int64_t tokens, int32_t streams, int64_t width) {
   return form;
 }
 
+Form with_types(Form form, const Types& types) {
+  form.types = types;
+  return form;
+}
+
 class SmallDevice : public testing::TestWithParam<Case> {};
 
 TEST_P(SmallDevice, gives_the_same_bits) {
@@ -49,6 +54,7 @@ INSTANTIATE_TEST_SUITE_P(all, SmallDevice,
                                          Case{"head", make_head, form_of(37, 4, 600)},
                                          Case{"head_any_streams", make_head, form_of(5, 7, 300)},
                                          Case{"head_backward", make_head_backward, form_of(37, 4, 600), 20 << 10},
+                                         Case{"recompute", make_recompute, with_types(form_of(101, 4, 250), {kBf16, kBf16}), 227 << 10},
                                          Case{"rmsnorm_backward", make_rmsnorm_backward, form_of(37, 4, 900)}),
                          [](const auto& info) { return std::string(info.param.name); });
 

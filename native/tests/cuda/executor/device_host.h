@@ -23,6 +23,7 @@ using executor::thread_index;
 
 inline void sync_block() { executor::block_barrier(); }
 inline void sync_threads(int id, int count) { executor::block_barrier(id, count); }
+inline void arrive_threads(int id, int count) { executor::block_arrive(id, count); }
 inline void sync_warp() {
   executor::warp_collective(nullptr, [](void* const*) {});
 }
@@ -86,6 +87,7 @@ inline void store8(void* p, const Bits8& v) {
 }
 inline Bits16 load16_once(const void* p) { return load16(p); }
 inline void store16_once(void* p, const Bits16& v) { store16(p, v); }
+inline void prefetch(const void*) {}
 inline float load_fresh(const float* p) { return load1(p); }
 
 // Other threads may run before and after, so that what others write in between is seen.
@@ -143,9 +145,12 @@ inline void mma_tf32(float (&c)[4], const float (&a)[4], const float (&b)[2]) {
 }
 
 inline constexpr bool has_bulk_copy() { return true; }
+// Bytes that came, and those of all phases; how many phases there have been is in the word's upper part.
+constexpr int kPhaseShift = 40;
+inline void bulk_again(BulkBarrier* barrier, uint32_t bytes) { barrier->expected += (uint64_t{1} << kPhaseShift) + bytes; }
 inline void bulk_start(BulkBarrier* barrier, uint32_t bytes) {
-  barrier->state = 0;
-  barrier->expected = bytes;
+  barrier->state = barrier->expected = 0;
+  bulk_again(barrier, bytes);
 }
 inline void bulk_copy(void* to, const void* from, uint32_t bytes, BulkBarrier* barrier) {
   check_aligned(to, 16);
@@ -154,8 +159,12 @@ inline void bulk_copy(void* to, const void* from, uint32_t bytes, BulkBarrier* b
   cpu::Counter::read(from, bytes);
   executor::copy_later(to, from, bytes, &barrier->state);
 }
-inline void bulk_wait(BulkBarrier* barrier) {
-  while (*static_cast<volatile uint64_t*>(&barrier->state) != barrier->expected) pause();
+inline void bulk_wait(BulkBarrier* barrier, int phase) {
+  const volatile BulkBarrier* now = barrier;
+  const auto wanted = static_cast<uint64_t>(phase) + 1;
+  while (now->expected >> kPhaseShift < wanted) pause();
+  if (now->expected >> kPhaseShift > wanted) __builtin_trap();  // a GPU sees no more than whether a phase is odd
+  while (now->state != (now->expected & ((uint64_t{1} << kPhaseShift) - 1))) pause();
 }
 
 class AsyncCopies {

@@ -189,6 +189,13 @@ class Run {
     wake(barrier.waiting);
   }
 
+  void arrive(int id, int count) {
+    Barrier& barrier = fiber().block->barriers[id];
+    if (++barrier.arrived < count) return pause();
+    barrier.arrived = 0;
+    wake(barrier.waiting);
+  }
+
   void collective(void* operand, WarpWork work) {
     Warp& warp = fiber().block->warps[static_cast<size_t>(fiber().thread / 32)];
     warp.operands[fiber().thread % 32] = operand;
@@ -392,6 +399,7 @@ int64_t block_count() { return running->grid().blocks; }
 char* shared_memory() { return running->fiber().block->shared->data(); }
 void block_barrier() { running->barrier(0, running->grid().threads); }
 void block_barrier(int id, int count) { running->barrier(id, count); }
+void block_arrive(int id, int count) { running->arrive(id, count); }
 void pause() { running->pause(); }
 void warp_collective(void* operand, WarpWork work) { running->collective(operand, work); }
 void copy_later(void* to, const void* from, size_t bytes, volatile uint64_t* done) {

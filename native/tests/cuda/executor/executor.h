@@ -33,6 +33,8 @@ char* shared_memory();
 // All threads of the block; or count of them, a multiple of 32, that use the same id from 1 to 15.
 void block_barrier();
 void block_barrier(int id, int count);
+// Counts as one of them, but does not wait.
+void block_arrive(int id, int count);
 // Lets others run.
 void pause();
 
