@@ -94,4 +94,23 @@ TEST(Birkhoff, stops_where_there_is_no_more_room) {
   for (int64_t b = 0; b < form.tokens; ++b) check(of(*call, b, 4));
 }
 
+// No room for terms is room enough to ask what would be left over.
+TEST(Birkhoff, takes_no_terms_at_all) {
+  Random random;
+  for (int32_t tier : tiers()) {
+    Context context(tier);
+    Form form;
+    auto call = make_birkhoff(form, random);
+    call->replace("weight", std::make_unique<Tensor>(kFp32, std::vector<int64_t>{form.tokens, 0}));
+    call->replace("permutation", std::make_unique<Tensor>(kInt32, std::vector<int64_t>{form.tokens, 0, form.streams}));
+    ASSERT_EQ(call->run(context), MHC_OK) << mhc_last_error();
+    const Array matrix = call->values("matrix"), terms = call->values("terms"), remainder = call->values("remainder");
+    for (int64_t b = 0; b < form.tokens; ++b) {
+      const auto first = matrix.begin() + b * 16;
+      EXPECT_EQ(terms[b], 0) << tier_name(tier);
+      EXPECT_EQ(remainder[b], *std::max_element(first, first + 16)) << tier_name(tier);
+    }
+  }
+}
+
 }  // namespace
