@@ -27,9 +27,9 @@ class Runtime {
     EXPECT_EQ(call("cudaMalloc", &memory, count * sizeof(int)), 0);
     return static_cast<int*>(memory);
   }
-  void* stream() const {
+  void* stream(int priority = 0) const {
     void* stream = nullptr;
-    EXPECT_EQ(call("cudaStreamCreateWithPriority", &stream, 1u, 0), 0);
+    EXPECT_EQ(call("cudaStreamCreateWithPriority", &stream, 1u, priority), 0);
     return stream;
   }
   int copy(void* to, const void* from, void* stream) const { return call("cudaMemcpyAsync", to, from, sizeof(int), 4, stream); }
@@ -80,6 +80,23 @@ TEST(StandIn, a_stream_that_does_not_wait_may_read_what_was) {
   EXPECT_GT(without, 0);
   EXPECT_LT(without, 20);
   EXPECT_EQ(right(true), 20);
+}
+
+TEST(StandIn, work_of_a_high_priority_comes_first) {
+  const Runtime runtime(nullptr);
+  void *low = runtime.stream(), *high = runtime.stream(-5);
+  std::string order;
+  runtime.call("mhc_stand_in_hold", 1);
+  runtime.call("mhc_stand_in_trace", 1);
+  for (int i = 0; i < 5; ++i) runtime.launch(low, [&order] { order += 'l'; });
+  for (int i = 0; i < 3; ++i) runtime.launch(high, [&order] { order += 'h'; });
+  EXPECT_EQ(order, "") << "held";
+  runtime.call("mhc_stand_in_hold", 0);
+  runtime.call("cudaStreamSynchronize", low);
+  EXPECT_EQ(order, "hhhlllll");
+  char traced[200];
+  runtime.call("mhc_stand_in_traced", static_cast<char*>(traced), sizeof traced);
+  EXPECT_EQ(std::string(traced).substr(0, 22), "-5 kernel\n-5 kernel\n-5");
 }
 
 TEST(StandIn, the_host_cannot_touch_device_memory) {

@@ -109,6 +109,27 @@ MHC_STAND_IN_API const char* mhc_stand_in_launch(void* stream, const std::functi
   return said;
 }
 
+// For tests: holds back all work, or lets it go on.
+MHC_STAND_IN_API void mhc_stand_in_hold(int on) {
+  Device& device = Device::get();
+  std::unique_lock lock(device.mutex);
+  device.hold(on != 0);
+  device.changed.notify_all();
+}
+// For tests: begins to note what is done, or ends that.
+MHC_STAND_IN_API void mhc_stand_in_trace(int on) {
+  Device& device = Device::get();
+  std::unique_lock lock(device.mutex);
+  device.trace(on != 0);
+}
+// What was noted, as far as there is room, and a zero; its length.
+MHC_STAND_IN_API size_t mhc_stand_in_traced(char* text, size_t bytes) {
+  Device& device = Device::get();
+  std::unique_lock lock(device.mutex);
+  if (bytes) std::snprintf(text, bytes, "%s", device.traced().c_str());
+  return device.traced().size();
+}
+
 // ------------------------------------------------------------------------------------------------------------- device
 
 MHC_STAND_IN_API int cudaRuntimeGetVersion(int* version) { return *version = kVersion, kSuccess; }

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the library uses of NCCL, as libnccl.so.2: ranks of one process, on streams of the stand-in's device. A collective is
 // done when it has come to the front of the streams of all its ranks; who does not call it leaves the others waiting, as with
-// the real one. Only for tests.
+// the real one. The first collective, and the first message to a rank, connect the ranks: that call returns once the others
+// have made theirs, or the communicator is aborted. Of a group with a call that fails nothing is begun. Only for tests.
 #include <algorithm>
 #include <cstring>
+#include <set>
 
 #include "numbers.h"
 #include "queues.h"
@@ -42,6 +44,7 @@ struct World {
   std::vector<Comm*> members;
   std::map<uint64_t, std::shared_ptr<Meeting>> collectives;
   std::map<std::string, std::shared_ptr<Meeting>> messages;
+  std::map<std::string, std::set<int>> connected;  // ranks that have made a first call: of a collective, or of a message
   int joined = 0;
   bool broken = false;
 };
@@ -164,35 +167,88 @@ thread_local int group_depth = 0;
 thread_local std::vector<Queued> group;
 thread_local std::vector<std::function<bool()>> joins;  // communicators that a group makes: true once all have come
 
-int submit(std::unique_lock<std::mutex>& lock, Work work, void* stream) {
-  (void)lock;
-  if (group_depth > 0) {
-    group.push_back({std::move(work), stream});
-    return kOk;
+thread_local std::vector<Comm*> callers;               // ranks that wait in a group until the others have called
+thread_local std::vector<std::function<bool()>> first_calls;
+thread_local int group_error = kOk;
+
+// Puts what a group has gathered on its streams: what goes to one stream goes on side by side.
+int launch() {
+  int result = kOk;
+  while (!group.empty()) {
+    void* stream = group.front().stream;
+    std::vector<Work> together;
+    for (auto each = group.begin(); each != group.end();) {
+      if (each->stream == stream) {
+        together.push_back(std::move(each->work));
+        each = group.erase(each);
+      } else {
+        ++each;
+      }
+    }
+    auto rest = std::make_shared<std::vector<Work>>(std::move(together));
+    if (Device::get().enqueue(stream, "nccl", [rest] {
+          rest->erase(std::remove_if(rest->begin(), rest->end(), [](const Work& work) { return work(); }), rest->end());
+          return rest->empty();
+        }))
+      result = kCudaError;
   }
-  return Device::get().enqueue(stream, "nccl", std::move(work)) ? kCudaError : kOk;
+  return result;
+}
+
+// The end of the outermost group.
+int finish_group(std::unique_lock<std::mutex>& lock) {
+  Device& device = Device::get();
+  int result = group_error;
+  const auto broken = [] { return std::any_of(callers.begin(), callers.end(), [](Comm* c) { return c->world->broken; }); };
+  for (const auto& all_here : joins) device.wait(lock, all_here);
+  for (const auto& others_called : first_calls)
+    if (!result) device.wait(lock, [&] { return others_called() || broken(); });
+  if (!result && broken()) result = kRemoteError;
+  if (!result) result = launch();
+  joins.clear(), first_calls.clear(), callers.clear(), group.clear();
+  group_error = kOk;
+  return result;
+}
+
+int fail(int code) {
+  if (group_depth > 0) group_error = code;
+  return code;
+}
+
+// A call of a rank; together with others, expected in all, it is about what the key says.
+int submit(const Part& part, std::shared_ptr<Meeting>& meeting, size_t expected, const std::string& key, void* stream,
+           std::unique_lock<std::mutex>& lock) {
+  if (!meeting) meeting = std::make_shared<Meeting>(Meeting{expected, {}});
+  const std::shared_ptr<World> world = part.comm->world;
+  world->connected[key].insert(part.comm->rank);
+  Device::get().changed.notify_all();
+  first_calls.push_back([world, key, expected] { return world->connected[key].size() == expected; });
+  callers.push_back(part.comm);
+  group.push_back({attend(part, meeting), stream});
+  return group_depth > 0 ? kOk : finish_group(lock);
 }
 
 int collective(const Part& part, void* stream) {
   Device& device = Device::get();
   std::unique_lock lock(device.mutex);
-  if (device.failure(part.name)) return kCudaError;
-  if (part.comm->error) return part.comm->error;
-  std::shared_ptr<Meeting>& meeting = part.comm->world->collectives[part.comm->calls++];
-  if (!meeting) meeting = std::make_shared<Meeting>(Meeting{static_cast<size_t>(part.comm->world->ranks), {}});
-  return submit(lock, attend(part, meeting), stream);
+  if (!part.comm) return fail(kInvalidArgument);
+  if (device.failure(part.name)) return fail(kCudaError);
+  if (part.comm->error) return fail(part.comm->error);
+  World& world = *part.comm->world;
+  return submit(part, world.collectives[part.comm->calls++], static_cast<size_t>(world.ranks), "collective", stream, lock);
 }
 
-int message(const Part& part, int from, int to, void* stream) {
+int message(const Part& part, int peer, void* stream) {
   Device& device = Device::get();
   std::unique_lock lock(device.mutex);
-  if (device.failure(part.name)) return kCudaError;
-  if (part.comm->error) return part.comm->error;
+  if (!part.comm) return fail(kInvalidArgument);
+  if (device.failure(part.name)) return fail(kCudaError);
+  if (part.comm->error) return fail(part.comm->error);
+  const bool sends = !std::strcmp(part.name, "ncclSend");  // of no elements too, which have no address
+  const int from = sends ? part.comm->rank : peer, to = sends ? peer : part.comm->rank;
   const std::string pair = std::to_string(from) + ">" + std::to_string(to);
   const std::string key = pair + "#" + std::to_string(part.comm->messages[pair]++);
-  std::shared_ptr<Meeting>& meeting = part.comm->world->messages[key];
-  if (!meeting) meeting = std::make_shared<Meeting>(Meeting{2, {}});
-  return submit(lock, attend(part, meeting), stream);
+  return submit(part, part.comm->world->messages[key], 2, pair, stream, lock);
 }
 
 }  // namespace
@@ -221,7 +277,7 @@ MHC_STAND_IN_API int ncclCommInitRank(void** handle, int ranks, UniqueId id, int
   const std::string name(id.bytes, strnlen(id.bytes, sizeof id.bytes));
   if (name.rfind("stand-in-", 0) != 0 || rank < 0 || rank >= ranks) return kInvalidArgument;
   std::shared_ptr<World>& world = worlds()[name];
-  if (!world) world = std::make_shared<World>(World{ranks, std::vector<Comm*>(ranks), {}, {}});
+  if (!world) world = std::make_shared<World>(World{ranks, std::vector<Comm*>(ranks), {}, {}, {}});
   if (world->ranks != ranks || world->members[rank]) return kInvalidUsage;
   auto* comm = new Comm;
   comm->world = world;
@@ -272,30 +328,8 @@ MHC_STAND_IN_API int ncclGroupStart() { return ++group_depth, kOk; }
 MHC_STAND_IN_API int ncclGroupEnd() {
   if (group_depth == 0) return kInvalidUsage;
   if (--group_depth > 0) return kOk;
-  Device& device = Device::get();
-  std::unique_lock lock(device.mutex);
-  for (const auto& all_here : joins) device.wait(lock, all_here);
-  joins.clear();
-  int result = kOk;
-  while (!group.empty()) {  // what goes to one stream goes on side by side
-    void* stream = group.front().stream;
-    std::vector<Work> together;
-    for (auto each = group.begin(); each != group.end();) {
-      if (each->stream == stream) {
-        together.push_back(std::move(each->work));
-        each = group.erase(each);
-      } else {
-        ++each;
-      }
-    }
-    auto rest = std::make_shared<std::vector<Work>>(std::move(together));
-    if (device.enqueue(stream, "nccl", [rest] {
-          rest->erase(std::remove_if(rest->begin(), rest->end(), [](const Work& work) { return work(); }), rest->end());
-          return rest->empty();
-        }))
-      result = kCudaError;
-  }
-  return result;
+  std::unique_lock lock(Device::get().mutex);
+  return finish_group(lock);
 }
 
 MHC_STAND_IN_API int ncclAllReduce(const void* send, void* receive, size_t count, int type, int op, void* comm, void* stream) {
@@ -310,11 +344,18 @@ MHC_STAND_IN_API int ncclAllGather(const void* send, void* receive, size_t count
 MHC_STAND_IN_API int ncclBroadcast(const void* send, void* receive, size_t count, int type, int root, void* comm, void* stream) {
   return collective({"ncclBroadcast", static_cast<Comm*>(comm), send, receive, count, type, 0, root}, stream);
 }
-MHC_STAND_IN_API int ncclSend(const void* send, size_t count, int type, int peer, void* handle, void* stream) {
-  auto* comm = static_cast<Comm*>(handle);
-  return message({"ncclSend", comm, send, nullptr, count, type, 0, peer}, comm->rank, peer, stream);
+MHC_STAND_IN_API int ncclSend(const void* send, size_t count, int type, int peer, void* comm, void* stream) {
+  return message({"ncclSend", static_cast<Comm*>(comm), send, nullptr, count, type, 0, peer}, peer, stream);
 }
-MHC_STAND_IN_API int ncclRecv(void* receive, size_t count, int type, int peer, void* handle, void* stream) {
-  auto* comm = static_cast<Comm*>(handle);
-  return message({"ncclRecv", comm, nullptr, receive, count, type, 0, peer}, peer, comm->rank, stream);
+MHC_STAND_IN_API int ncclRecv(void* receive, size_t count, int type, int peer, void* comm, void* stream) {
+  return message({"ncclRecv", static_cast<Comm*>(comm), nullptr, receive, count, type, 0, peer}, peer, stream);
+}
+
+// For tests: how many communicators there are.
+MHC_STAND_IN_API int mhc_stand_in_communicators() {
+  std::unique_lock lock(Device::get().mutex);
+  int count = 0;
+  for (const auto& [name, world] : worlds())
+    for (const Comm* member : world->members) count += member != nullptr;
+  return count;
 }

@@ -156,7 +156,7 @@ int Device::enqueue(void* handle, const char* kind, Work work) {
     ++stream->nodes_before[stream];
     return kSuccess;
   }
-  stream->work.push_back(std::move(work));
+  stream->work.push_back({kind, std::move(work)});
   maybe_advance();
   changed.notify_all();
   return kSuccess;
@@ -165,25 +165,26 @@ int Device::enqueue(void* handle, const char* kind, Work work) {
 bool Device::step(Stream& stream) {
   if (stream.work.empty()) return false;
   Access access;
-  if (!sticky_ && !stream.work.front()()) return false;
+  if (!sticky_ && !stream.work.front().work()) return false;
+  if (tracing_) trace_ += std::to_string(stream.priority) + " " + stream.work.front().kind + "\n";
   stream.work.pop_front();
   return true;
 }
 
+// Lets one stream go on by one piece of work: one of the highest priority among those that can.
+bool Device::step() {
+  if (held_) return false;
+  std::vector<Stream*> order;
+  for (const auto& stream : streams_)
+    if (!stream->work.empty()) order.push_back(stream.get());
+  if (deferred_) std::shuffle(order.begin(), order.end(), random_);
+  std::stable_sort(order.begin(), order.end(), [](const Stream* a, const Stream* b) { return a->priority < b->priority; });
+  return std::any_of(order.begin(), order.end(), [&](Stream* stream) { return step(*stream); });
+}
+
 bool Device::advance() {
   bool any = false;
-  for (bool moved = true; moved; any |= moved) {
-    moved = false;
-    std::vector<Stream*> order;
-    for (const auto& stream : streams_) order.push_back(stream.get());
-    if (deferred_) std::shuffle(order.begin(), order.end(), random_);
-    for (Stream* stream : order) {
-      while (step(*stream)) {
-        moved = true;
-        if (deferred_ && random_() % 2) break;
-      }
-    }
-  }
+  while (step()) any = true;
   if (any) changed.notify_all();
   return any;
 }
@@ -192,7 +193,7 @@ void Device::maybe_advance() {
   if (!deferred_) {
     advance();
   } else if (random_() % 4 == 0) {
-    step(*streams_[random_() % streams_.size()]);
+    step();
   }
 }
 

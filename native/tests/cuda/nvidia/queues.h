@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The stand-in's device: memory that the host cannot touch, and streams that do their work in order, some time before
 // somebody waits for it. MHC_STAND_IN_SEED lets chance choose when and which stream goes first, so that a synchronisation
-// that is missing shows; without it work is done as soon as its stream allows.
+// that is missing shows; without it work is done as soon as its stream allows. Of streams that can go on, those of the
+// highest priority do.
 #pragma once
 
 #include <condition_variable>
@@ -54,8 +55,8 @@ struct Stream;
 using NodesBefore = std::map<const Stream*, size_t>;
 
 struct Stream {
-  int priority = 0;
-  std::deque<Work> work;
+  int priority = 0;  // the lower, the sooner
+  std::deque<Node> work;
   std::shared_ptr<Graph> capture;  // what is being captured, if anything is
   bool begins_capture = false;     // and it was begun here
   NodesBefore nodes_before;        // in it: before what comes next here
@@ -100,6 +101,11 @@ class MHC_STAND_IN_SHARED Device {
   void wait(std::unique_lock<std::mutex>& lock, const std::function<bool()>& condition);
   // Lets every stream go on as far as it can; whether anything was done.
   bool advance();
+  // Nothing is done while it is held: what is put on the streams piles up.
+  void hold(bool on) { held_ = on; }
+  // Notes from now on what is done: a line each, of the stream's priority and the kind of work.
+  void trace(bool on) { tracing_ = on, trace_.clear(); }
+  const std::string& traced() const { return trace_; }
 
   // --- properties
   // Compute capability, times ten: 90, unless MHC_STAND_IN_CAPABILITY has another.
@@ -115,6 +121,7 @@ class MHC_STAND_IN_SHARED Device {
  private:
   Device();
   bool step(Stream& stream);
+  bool step();
   void maybe_advance();
 
   struct Block {
@@ -125,7 +132,8 @@ class MHC_STAND_IN_SHARED Device {
   size_t bytes_, used_ = 0;
   std::map<char*, Block> blocks_;
   std::vector<std::unique_ptr<Stream>> streams_;
-  bool deferred_ = false;
+  bool deferred_ = false, held_ = false, tracing_ = false;
+  std::string trace_;
   std::mt19937_64 random_;
   int sticky_ = 0;
   std::string fail_function_;

@@ -13,13 +13,17 @@ import java.util.Optional;
  * {@code mpirun} or {@code srun --mpi=pmix} started ({@link #world}), through Open MPI. Results do not depend on which.
  *
  * <p>On GPUs they are NCCL's. An operation is put on the device's current {@link Stream} like any other, and done later than
- * its call returns; sums are in NCCL's order. What goes wrong meanwhile, a timeout too, ends the communicator: it is in
- * {@link #asyncError}, and thrown by the next use; {@link #barrier} waits. Several ranks on one GPU need NCCL 2.30 or later and
- * {@code NCCL_MULTI_RANK_GPU_ENABLE=1} in the environment.
+ * its call returns, but that a call in which ranks first meet waits for them; sums are in NCCL's order. What goes wrong
+ * meanwhile, a timeout too, ends the communicator: it is in {@link #asyncError}, and thrown by the next use;
+ * {@link #barrier} waits. Several ranks on one GPU need NCCL 2.30 or later and {@code NCCL_MULTI_RANK_GPU_ENABLE=1} in the
+ * environment.
  *
  * <p>When a rank ends, closes, aborts, calls something else or takes longer than the timeout, the others get a
  * {@link CommunicatorException}, and the communicator can no longer be used. What was being written is then undefined,
- * and memory that a tensor wraps and a process was to receive into has to stay until this process ends. A process of another host that ends is noticed by the timeout alone.
+ * and memory that a tensor wraps and a process was to receive into has to stay until this process ends. A process of
+ * another host that ends is noticed by the timeout alone; so is, between GPUs, a rank of another process that closes,
+ * aborts or calls something else, unless NCCL notices. What else NCCL reports, of this rank's own GPU say, is an
+ * {@link NcclException}; it too ends the communicator.
  *
  * <p>Tensors are compact, and of the communicator's device. One thread at a time uses a communicator, but for
  * {@link #abort}, {@link #asyncError} and {@link #close}, which any may call at any time.
@@ -74,7 +78,7 @@ public abstract sealed class Communicator implements AutoCloseable permits CpuCo
     try {
       return new CpuCommunicator(device, LocalTransport.join(id, ranks, rank, options), options);
     } catch (Transport.Failure e) {
-      throw new CommunicatorException(e.reason, e.getMessage(), e.code, device.name());
+      throw new CommunicatorException(e, "", device.name());
     }
   }
 
@@ -94,7 +98,9 @@ public abstract sealed class Communicator implements AutoCloseable permits CpuCo
     Check.given("options", options, "CommunicatorOptions");
     Check.given("devices", devices, "a list of devices");
     Check.range("devices.size()", devices.size(), 1, Integer.MAX_VALUE);
-    devices.forEach(device -> Check.given("devices[i]", device, "a Device"));
+    for (int i = 0; i < devices.size(); i++) {
+      Check.given("devices[" + i + "]", devices.get(i), "a Device");
+    }
     if (devices.stream().anyMatch(device -> device.type() != devices.get(0).type())) {
       throw new IllegalArgumentException("devices is " + devices + "; expected devices of one kind");
     }
@@ -132,7 +138,7 @@ public abstract sealed class Communicator implements AutoCloseable permits CpuCo
       communicator.introduce(transport);
       return communicator;
     } catch (Transport.Failure e) {
-      throw new CommunicatorException(e.reason, e.getMessage(), e.code, device.name());
+      throw new CommunicatorException(e, "", device.name());
     }
   }
 
@@ -150,11 +156,13 @@ public abstract sealed class Communicator implements AutoCloseable permits CpuCo
   }
 
   /**
-   * Runs sends, receives and other operations together: none has to wait for one that comes after it. They are done when
-   * this returns. Operations of several communicators, all ranks of a process say, run side by side; those of one run in
-   * order, but for sends and receives that follow each other, which wait for none of each other.
+   * Runs sends, receives and other operations together: none has to wait for one that comes after it. On CPUs they are done
+   * when this returns; on GPUs they are put on the current stream of each rank's device. Operations of several
+   * communicators, all ranks of a process say, run side by side; those of one run in order, but for sends and receives
+   * that follow each other, which wait for none of each other.
    *
    * @param operations calls them; an exception from it drops them all
+   * @throws CommunicatorException if the ranks cannot go on together
    */
   public static void group(Runnable operations) {
     CommunicatorGroup.run(Check.given("operations", operations, "what to run"));
@@ -237,7 +245,7 @@ public abstract sealed class Communicator implements AutoCloseable permits CpuCo
   }
 
   /**
-   * Sends a tensor, and waits until it was received.
+   * Sends a tensor: on a CPU, waits until it was received; on a GPU, is put on the current stream, which then does.
    *
    * @param tensor of any type
    * @param peer the rank that receives it; not this one
@@ -272,7 +280,11 @@ public abstract sealed class Communicator implements AutoCloseable permits CpuCo
   /** Whether {@link #close} was called. */
   public abstract boolean isClosed();
 
-  /** Leaves: who still waits for this rank gets an exception. Does not wait; does nothing when closed. */
+  /**
+   * Leaves. On CPUs this does not wait, and who still waits for this rank gets an exception. On GPUs it waits until what was
+   * begun is done or has timed out; a rank that waits for more from this one gets an exception at its own timeout. Does
+   * nothing when closed.
+   */
   @Override
   public abstract void close();
 

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.mhc;
 
+import org.jspecify.annotations.Nullable;
+
 /**
  * Ranks cannot go on together: one has ended, takes too long, has given up, or does something else. The communicator can
- * no longer be used. {@link #status()} is the name of a {@link Reason}.
+ * no longer be used, unless the method that throws says so. {@link #status()} is the name of a {@link Reason}.
  */
 public final class CommunicatorException extends MhcException {
   private static final long serialVersionUID = 1L;
@@ -20,7 +22,8 @@ public final class CommunicatorException extends MhcException {
     /** Ranks called different operations, or with different counts. */
     MISMATCH("see to it that all ranks call the same operations in the same order, with the same counts and types"),
     /** MPI failed; {@link #code()} is its error code. */
-    MPI("the message is MPI's");
+    MPI("start all processes with one mpirun, or srun --mpi=pmix, of the Open MPI that is loaded; mpirun --mca btl_base_verbose"
+        + " 30 says more");
 
     final String hint;
 
@@ -32,14 +35,24 @@ public final class CommunicatorException extends MhcException {
   private final Reason reason;
 
   CommunicatorException(Reason reason, String message, int code, String device) {
-    super(reason + ": " + message, code, reason.name(), null, device, reason.hint, null);
+    this(reason, message, code, device, null);
+  }
+
+  CommunicatorException(Reason reason, String message, int code, String device, @Nullable MhcException cause) {
+    super(reason + ": " + message, code, reason.name(), cause == null ? null : cause.function(), device, reason.hint, cause);
     this.reason = reason;
+  }
+
+  /** For what the transport of a rank met; what: the rank and what it did. */
+  CommunicatorException(Transport.Failure e, String what, String device) {
+    super(e.reason + ": " + what + e.getMessage(), e.code, e.reason.name(), e.function, device, e.reason.hint, null);
+    reason = e.reason;
   }
 
   /** For each use after the first failure. */
   CommunicatorException(CommunicatorException first) {
     super(first.reason + ": the communicator failed before: " + first.getMessage().lines().findFirst().orElse(""),
-        first.code(), first.status(), null, first.device(), first.reason.hint, first);
+        first.code(), first.status(), first.function(), first.device(), first.reason.hint, first);
     reason = first.reason;
   }
 

@@ -119,8 +119,7 @@ final class CpuCommunicator extends Communicator {
         together.forEach(Task::abandon);
         ABANDONED.add(this); // with its scratch memory
       }
-      throw fail(new CommunicatorException(e.reason, "rank " + rank() + ", " + task.name + ": " + e.getMessage(), e.code,
-          device.name()));
+      throw fail(new CommunicatorException(e, "rank " + rank() + ", " + task.name + ": ", device.name()));
     } catch (RuntimeException | Error e) { // what is under way leads to memory that may go away now
       abort();
       throw e;

@@ -10,6 +10,7 @@ import java.lang.foreign.ValueLayout;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Deque;
+import java.util.LinkedHashMap;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Optional;
@@ -39,8 +40,12 @@ final class CudaCommunicator extends Communicator implements Child {
   private volatile boolean closed;
   private boolean released;
 
-  /** Collectives that were begun together. */
-  private record UnderWay(String name, CudaEvent done, long begun) {}
+  /** Collectives that are begun together. What they wait for on the GPU is recorded once NCCL has taken them. */
+  private record UnderWay(String name, CudaEvent done, long begun) {
+    boolean isDone() {
+      return done.isRecorded() && done.isDone();
+    }
+  }
 
   /** One collective, not yet begun. Its tensors' memory stays until it is. */
   record Part(CudaCommunicator communicator, String name, Start start, Tensor... tensors) {
@@ -98,7 +103,8 @@ final class CudaCommunicator extends Communicator implements Child {
       throw new IllegalArgumentException("id is " + id + ", for ranks on CPUs; expected one from Communicator.uniqueId(device)");
     }
     MemorySegment result = Arena.ofAuto().allocate(ValueLayout.ADDRESS);
-    var joining = new NcclWatch.Joining(() -> join(device, id, ranks, rank, result));
+    var joining = new NcclWatch.Joining(() -> join(device, id, ranks, rank, result),
+        () -> nccl_h.ncclCommAbort(result.get(ValueLayout.ADDRESS, 0)));
     if (!joining.await(options.timeout())) {
       throw new CommunicatorException(Reason.TIMEOUT, "rank " + rank + ": waited " + options.timeout()
           + " for " + ranks + " ranks to join", 0, device.name());
@@ -131,6 +137,9 @@ final class CudaCommunicator extends Communicator implements Child {
     int code;
     try {
       calls.run();
+    } catch (RuntimeException | Error e) {
+      Nccl.spoilGroup();
+      throw e;
     } finally {
       code = Nccl.groupEnd();
     }
@@ -149,12 +158,12 @@ final class CudaCommunicator extends Communicator implements Child {
     }
   }
 
-  /** Begins collectives, those of a stream side by side. */
+  /** Begins collectives, those of a stream side by side. NCCL waits for other ranks when they first meet, under the watch. */
   static void launch(List<Part> parts) {
+    var begun = new LinkedHashMap<CudaCommunicator, @Nullable UnderWay>();
+    parts.forEach(part -> begun.put(part.communicator, null));
     try {
-      var communicators = new LinkedHashSet<CudaCommunicator>();
-      parts.forEach(part -> communicators.add(part.communicator));
-      for (CudaCommunicator each : communicators) {
+      for (CudaCommunicator each : begun.keySet()) {
         each.requireUsable();
         each.gpu.call(() -> {
           each.gpu.requireNotCapturing("a collective cannot be begun");
@@ -162,28 +171,50 @@ final class CudaCommunicator extends Communicator implements Child {
           return null;
         });
       }
+      begun.replaceAll((each, none) -> each.register(
+          parts.stream().filter(part -> part.communicator == each).map(Part::name).distinct().toList().toString()));
       group(() -> parts.forEach(CudaCommunicator::begin), parts.get(0).communicator.gpu.name());
-      for (CudaCommunicator each : communicators) {
-        each.begun(parts.stream().filter(part -> part.communicator == each).map(Part::name).distinct().toList().toString());
-      }
+      begun.forEach(CudaCommunicator::begun);
     } catch (NcclException e) {
-      parts.forEach(part -> part.communicator.fail(e));
+      begun.forEach(CudaCommunicator::forget);
+      begun.keySet().forEach(each -> each.fail(e));
+      MhcException first = parts.get(0).communicator.failure; // it may be the watch that ended the call
+      throw first == null ? e : first;
+    } catch (RuntimeException | Error e) {
+      begun.forEach(CudaCommunicator::forget);
       throw e;
     } finally {
       parts.forEach(Part::release);
     }
   }
 
-  private void begun(String name) {
-    gpu.call(() -> {
-      var done = new CudaEvent(gpu, false);
-      stream.record(done);
-      gpu.currentStream().follow(stream);
+  private UnderWay register(String name) {
+    return gpu.call(() -> {
+      var made = new UnderWay(name, new CudaEvent(gpu, false), System.nanoTime());
       synchronized (underWay) {
-        underWay.add(new UnderWay(name, done, System.nanoTime()));
+        underWay.add(made);
       }
+      return made;
+    });
+  }
+
+  private void begun(@Nullable UnderWay made) {
+    gpu.call(() -> {
+      if (made != null) {
+        stream.record(made.done);
+      }
+      gpu.currentStream().follow(stream);
       return null;
     });
+  }
+
+  private void forget(@Nullable UnderWay made) {
+    if (made != null) {
+      synchronized (underWay) {
+        underWay.remove(made);
+      }
+      made.done.close();
+    }
   }
 
   private static int type(DType type) {
@@ -296,7 +327,7 @@ final class CudaCommunicator extends Communicator implements Child {
     synchronized (underWay) {
       while (!underWay.isEmpty()) {
         UnderWay oldest = underWay.peek();
-        if (!oldest.done.isDone()) {
+        if (!oldest.isDone()) {
           return System.nanoTime() - oldest.begun > options.timeout().toNanos() ? oldest.name : null;
         }
         oldest.done.close();
@@ -307,7 +338,10 @@ final class CudaCommunicator extends Communicator implements Child {
   }
 
   /** Ends the communicator for a reason, once: what waits for it on the GPU goes on. The others of this process are told first. */
-  private void fail(MhcException e) {
+  private void fail(MhcException cause) {
+    MhcException e = cause instanceof NcclException nccl && nccl.code() == nccl_h.ncclRemoteError()
+        ? new CommunicatorException(Reason.RANK_ENDED, "rank " + rank + ": " + nccl.getMessage(), nccl.code(), gpu.name(), nccl)
+        : cause;
     if (!mark(e)) {
       return;
     }

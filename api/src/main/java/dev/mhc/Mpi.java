@@ -8,7 +8,6 @@ import java.lang.System.Logger.Level;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
-import org.jspecify.annotations.Nullable;
 
 /**
  * Open MPI, of which this library uses messages between two processes and no more. Calls come from any thread, one at a
@@ -106,13 +105,13 @@ final class Mpi {
 
   static void check(int code, String function) throws Transport.Failure {
     if (code != mpi_h.MPI_SUCCESS()) {
-      throw new Transport.Failure(Reason.MPI, code, function + ": " + text(code));
+      throw new Transport.Failure(Reason.MPI, code, function, text(code));
     }
   }
 
-  private static void require(int code, @Nullable String function) {
+  private static void require(int code, String function) {
     if (code != mpi_h.MPI_SUCCESS()) {
-      throw new MhcException("MPI: " + function + ": " + text(code), code, "MPI", function, null, null, null);
+      throw new MhcException("MPI: " + function + ": " + text(code), code, "MPI", function, null, Reason.MPI.hint, null);
     }
   }
 

@@ -242,8 +242,8 @@ final class MpiTransport implements Transport {
         if (code != mpi_h.MPI_SUCCESS()) {
           String text = Mpi.text(code);
           boolean tooLong = text.contains("MPI_ERR_TRUNCATE");
-          throw new Failure(tooLong ? Reason.MISMATCH : Reason.MPI, code, "MPI_Test: " + text
-              + (tooLong ? ": more than " + expected + " bytes came" : ""));
+          throw new Failure(tooLong ? Reason.MISMATCH : Reason.MPI, code, "MPI_Test",
+              text + (tooLong ? ": more than " + expected + " bytes came" : ""));
         }
         done = flag.get(ValueLayout.JAVA_INT, 0) != 0;
         if (done && expected >= 0) {

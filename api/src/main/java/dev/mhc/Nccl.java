@@ -39,6 +39,11 @@ final class Nccl {
     return Group.END.apply();
   }
 
+  /** Has the end of this thread's group begin nothing of it: a group with a call that fails is refused. */
+  static void spoilGroup() {
+    nccl_h.ncclSend(MemorySegment.NULL, 0, nccl_h.ncclUint8(), 0, MemorySegment.NULL, MemorySegment.NULL);
+  }
+
   /** nccl.h declares these without a word on their arguments, of which there are none. Made when first used. */
   private static final class Group {
     static final nccl_h.ncclGroupStart START = nccl_h.ncclGroupStart.makeInvoker();

@@ -49,35 +49,43 @@ final class NcclWatch {
   /** A call that waits for other ranks, in a thread that is left behind if they do not come. */
   static final class Joining {
     private final CountDownLatch done = new CountDownLatch(1);
-    private volatile @Nullable RuntimeException failure;
+    private @Nullable RuntimeException failure; // guarded by this, as is the next
+    private boolean left;
 
-    Joining(Runnable join) {
+    /** undo: what is to be done if they do come, when nobody waits any more. */
+    Joining(Runnable join, Runnable undo) {
       Thread.ofPlatform().daemon().name("mhc-nccl-join").start(() -> {
+        RuntimeException thrown = null;
         try {
           join.run();
         } catch (RuntimeException e) {
-          failure = e;
-        } finally {
-          done.countDown();
+          thrown = e;
         }
+        synchronized (this) {
+          failure = thrown;
+          done.countDown();
+          if (!left || thrown != null) {
+            return;
+          }
+        }
+        undo.run();
       });
     }
 
     /** Whether it is done; throws what it threw. */
     boolean await(Duration timeout) {
       try {
-        if (!done.await(timeout.toNanos(), TimeUnit.NANOSECONDS)) {
-          return false;
-        }
+        done.await(timeout.toNanos(), TimeUnit.NANOSECONDS);
       } catch (InterruptedException e) {
         Thread.currentThread().interrupt();
-        return false;
       }
-      RuntimeException thrown = failure;
-      if (thrown != null) {
-        throw thrown;
+      synchronized (this) {
+        left = done.getCount() > 0;
+        if (failure != null) {
+          throw failure;
+        }
+        return !left;
       }
-      return true;
     }
   }
 }

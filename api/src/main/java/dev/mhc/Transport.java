@@ -25,11 +25,17 @@ interface Transport {
 
     final CommunicatorException.Reason reason;
     final int code;
+    final @Nullable String function; // that failed
 
     Failure(CommunicatorException.Reason reason, int code, String message) {
-      super(message, null, false, false);
+      this(reason, code, null, message);
+    }
+
+    Failure(CommunicatorException.Reason reason, int code, @Nullable String function, String message) {
+      super(function == null ? message : function + ": " + message, null, false, false);
       this.reason = reason;
       this.code = code;
+      this.function = function;
     }
   }
 

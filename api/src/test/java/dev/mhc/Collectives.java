@@ -23,7 +23,12 @@ final class Collectives {
 
   /** Runs on each rank with the same seed. */
   void run(long seed, int... counts) {
-    for (DType type : TYPES) {
+    run(seed, TYPES, counts);
+  }
+
+  /** With elements of some types alone. */
+  void run(long seed, DType[] types, int... counts) {
+    for (DType type : types) {
       for (int count : counts) {
         for (ReduceOp op : count > 10_000 ? new ReduceOp[] {ReduceOp.SUM} : ReduceOp.values()) {
           if (op != ReduceOp.AVERAGE || type != DType.INT32) {

@@ -7,6 +7,7 @@ import static org.assertj.core.api.Assertions.assertThatIllegalStateException;
 import static org.assertj.core.api.Assertions.catchThrowableOfType;
 
 import dev.mhc.CommunicatorException.Reason;
+import dev.mhc.bindings.generated.nccl.nccl_h;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
@@ -44,13 +45,19 @@ class CudaCommunicatorTest {
   }
 
   @ParameterizedTest
-  @ValueSource(ints = {1, 3})
+  @ValueSource(ints = {1, 3, 4})
   void everyCollective(int ranks) throws Exception {
     long seed = new Random().nextLong();
     run(ranks, CommunicatorOptions.DEFAULT, communicator -> {
       assertThat(communicator.ranks()).isEqualTo(ranks);
       new Collectives(communicator).run(seed, 0, 1, 7, 300);
     });
+  }
+
+  @Test
+  void manyElements() throws Exception {
+    run(4, CommunicatorOptions.DEFAULT,
+        communicator -> new Collectives(communicator).run(1, new DType[] {DType.FP32}, 1 << 20));
   }
 
   @Test
@@ -84,10 +91,12 @@ class CudaCommunicatorTest {
     devices.forEach(Device::close);
   }
 
+  /** The ranks have met before: the call returns, and what waits on the GPU ends. */
   @Test
   void aRankThatDoesNotComeEndsTheOthersWait() throws Exception {
     run(2, CommunicatorOptions.DEFAULT.withTimeout(Duration.ofMillis(400)), communicator -> {
       Device device = communicator.device();
+      communicator.barrier();
       if (communicator.rank() == 0) {
         Tensor x = device.tensor(DType.FP32, 3);
         communicator.allReduce(x, x, ReduceOp.SUM);
@@ -104,15 +113,64 @@ class CudaCommunicatorTest {
     });
   }
 
+  /** When ranks first meet, NCCL makes the call itself wait. */
+  @Test
+  void aRankThatNeverComesEndsTheFirstCall() throws Exception {
+    run(2, CommunicatorOptions.DEFAULT.withTimeout(Duration.ofMillis(400)), communicator -> {
+      Device device = communicator.device();
+      if (communicator.rank() == 0) {
+        Tensor x = device.tensor(DType.FP32, 3);
+        var e = catchThrowableOfType(CommunicatorException.class, () -> {
+          communicator.receive(x, 1);
+          device.synchronize(); // where the call does not wait
+          communicator.receive(x, 1);
+        });
+        assertThat(e.reason()).isEqualTo(Reason.TIMEOUT);
+        assertThat(e).hasMessageContaining("rank 0, [receive]: waited PT0.4S for the other ranks");
+        assertThat(x.fill(2).toDoubles()).as("the device goes on").containsOnly(2);
+        x.close();
+        assertThat(device.liveBytes()).as("nothing holds the tensor").isZero();
+      } else {
+        Thread.sleep(1500);
+      }
+    });
+  }
+
+  /** Of a group in which a call fails nothing is begun: the other ranks' part of it does not change a tensor. */
+  @Test
+  void aGroupWithACallThatFailsBeginsNothing() {
+    List<Device> devices = List.of(TestDevice.cuda(), TestDevice.cuda());
+    List<Communicator> ranks = Communicator.initAll(devices);
+    Tensor x = devices.get(0).tensor(DType.FP32, 4).fill(1);
+    Tensor y = devices.get(1).tensor(DType.FP32, 4).fill(2);
+    CudaCommunicator first = (CudaCommunicator) ranks.get(0);
+    CudaCommunicator second = (CudaCommunicator) ranks.get(1);
+    List.of(x, y, x).forEach(tensor -> tensor.storage().export());
+    var send = new CudaCommunicator.Part(first, "send", (comm, stream) -> nccl_h.ncclSend(x.memory(), 4,
+        nccl_h.ncclFloat32(), 1, comm, stream), x);
+    var receive = new CudaCommunicator.Part(second, "receive", (comm, stream) -> nccl_h.ncclRecv(y.memory(), 4,
+        nccl_h.ncclFloat32(), 0, comm, stream), y);
+    var broken = new CudaCommunicator.Part(first, "broken", (comm, stream) -> {
+      throw new IllegalStateException("in the middle");
+    }, x);
+    assertThatIllegalStateException().isThrownBy(() -> CudaCommunicator.launch(List.of(send, receive, broken)))
+        .withMessage("in the middle");
+    assertThat(y.toDoubles()).containsOnly(2);
+    ranks.forEach(Communicator::close);
+    devices.forEach(Device::close);
+  }
+
   @Test
   void abort() throws Exception {
     run(2, CommunicatorOptions.DEFAULT, communicator -> {
       Tensor x = communicator.device().tensor(DType.FP32, 3);
       if (communicator.rank() == 0) {
-        communicator.receive(x, 1);
         Thread.ofPlatform().start(communicator::abort);
-        communicator.device().synchronize();
-        var e = catchThrowableOfType(CommunicatorException.class, communicator::barrier);
+        var e = catchThrowableOfType(CommunicatorException.class, () -> {
+          communicator.receive(x, 1); // waits, where ranks meet for the first time
+          communicator.device().synchronize();
+          communicator.barrier();
+        });
         assertThat(e.reason()).isEqualTo(Reason.ABORTED);
       } else {
         Thread.sleep(300);
@@ -137,6 +195,27 @@ class CudaCommunicatorTest {
       assertThat(e).hasMessageContaining("waited PT0.1S for 2 ranks to join");
       assertThatIllegalArgumentException().isThrownBy(() -> Communicator.init(device, Communicator.uniqueId(), 1, 0,
           CommunicatorOptions.DEFAULT)).withMessageContaining("for ranks on CPUs; expected one from Communicator.uniqueId(device)");
+    }
+  }
+
+  /** A rank that others wait for no more leaves nothing behind when they come at last, and tells them. */
+  @Test
+  void aRankThatJoinsTooLate() throws Exception {
+    StandIn.require();
+    int before = StandIn.communicators();
+    try (Device device = TestDevice.cuda(); Device other = TestDevice.cuda()) {
+      UniqueId id = Communicator.uniqueId(device);
+      catchThrowableOfType(CommunicatorException.class, () -> Communicator.init(device, id, 2, 0,
+          CommunicatorOptions.DEFAULT.withTimeout(Duration.ofMillis(100))));
+      try (Communicator late = Communicator.init(other, id, 2, 1, CommunicatorOptions.DEFAULT)) {
+        var e = catchThrowableOfType(CommunicatorException.class, () -> {
+          late.barrier();
+          late.barrier();
+        });
+        assertThat(e.reason()).isEqualTo(Reason.RANK_ENDED);
+        assertThat(e.getCause()).as("NCCL's word for it").hasStackTraceContaining("ncclRemoteError");
+      }
+      assertThat(StandIn.communicators()).isEqualTo(before);
     }
   }
 

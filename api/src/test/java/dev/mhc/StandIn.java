@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.mhc;
+
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import java.lang.foreign.Arena;
+import java.lang.foreign.FunctionDescriptor;
+import java.lang.foreign.Linker;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.SymbolLookup;
+import java.lang.foreign.ValueLayout;
+import java.lang.invoke.MethodHandle;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+
+/** The stand-in for a GPU, which can be held, and tells what it did in which order. */
+@SuppressWarnings("restricted")
+final class StandIn {
+  private StandIn() {}
+
+  /** What tests need it for, a GPU does not tell. */
+  static void require() {
+    assumeTrue(TestDevice.isCuda() && Files.exists(library("libcudart.so.13"))
+        && SymbolLookup.libraryLookup(library("libcudart.so.13"), Arena.global()).find("mhc_stand_in_hold").isPresent(),
+        "the device is not a stand-in, whose order of work can be seen");
+  }
+
+  private static Path library(String name) {
+    return Path.of(System.getProperty("mhc.nvidia.path", "/nowhere"), name);
+  }
+
+  private static MethodHandle function(String library, String name, FunctionDescriptor type) {
+    return Linker.nativeLinker().downcallHandle(
+        SymbolLookup.libraryLookup(library(library), Arena.global()).find(name).orElseThrow(), type);
+  }
+
+  /** From now on nothing is done; or all that has piled up is. */
+  static void hold(boolean on) {
+    call("mhc_stand_in_hold", on);
+  }
+
+  /** From now on what is done is noted. */
+  static void trace(boolean on) {
+    call("mhc_stand_in_trace", on);
+  }
+
+  private static void call(String name, boolean on) {
+    try {
+      function("libcudart.so.13", name, FunctionDescriptor.ofVoid(ValueLayout.JAVA_INT)).invokeExact(on ? 1 : 0);
+    } catch (Throwable e) {
+      throw new AssertionError(e);
+    }
+  }
+
+  /** What was done since {@link #trace}, in order: the stream's priority, the lower the sooner, and the kind of work. */
+  static List<String> traced() {
+    try (Arena arena = Arena.ofConfined()) {
+      MemorySegment text = arena.allocate(1 << 22);
+      long length = (long) function("libcudart.so.13", "mhc_stand_in_traced", FunctionDescriptor.of(ValueLayout.JAVA_LONG,
+          ValueLayout.ADDRESS, ValueLayout.JAVA_LONG)).invokeExact(text, text.byteSize());
+      if (length >= text.byteSize()) {
+        throw new AssertionError("a trace of " + length + " bytes");
+      }
+      return text.getString(0).lines().toList();
+    } catch (Throwable e) {
+      throw new AssertionError(e);
+    }
+  }
+
+  /** How many communicators of NCCL there are. */
+  static int communicators() {
+    try {
+      return (int) function("libnccl.so.2", "mhc_stand_in_communicators", FunctionDescriptor.of(ValueLayout.JAVA_INT))
+          .invokeExact();
+    } catch (Throwable e) {
+      throw new AssertionError(e);
+    }
+  }
+}
