@@ -7,8 +7,8 @@ import java.util.Deque;
 import java.util.List;
 
 /**
- * A pipeline stage's tensors, used again and again, and the form in which residuals travel. Safe for the two threads of a
- * stage.
+ * A pipeline stage's tensors, used again and again in the order of the stage's stream, and the form in which residuals
+ * travel. Used by the thread that runs the stage.
  */
 final class PipelineBuffers {
   private final Device device;
@@ -26,13 +26,13 @@ final class PipelineBuffers {
   }
 
   /** A tensor [T, n, C] with anything in it. */
-  synchronized Tensor residual() {
+  Tensor residual() {
     Tensor free = residuals.poll();
     return free != null ? free : allocate(options.type(), options.tokens(), streams, options.width());
   }
 
   /** A tensor [T, C] with anything in it. */
-  synchronized Tensor row() {
+  Tensor row() {
     Tensor free = rows.poll();
     return free != null ? free : allocate(options.type(), options.tokens(), options.width());
   }
@@ -43,7 +43,7 @@ final class PipelineBuffers {
     return tensor;
   }
 
-  synchronized void release(Tensor tensor) {
+  void release(Tensor tensor) {
     (tensor.rank() == 3 ? residuals : rows).push(tensor);
   }
 
@@ -59,7 +59,7 @@ final class PipelineBuffers {
   }
 
   /** Room for a residual as it travels. */
-  synchronized List<Tensor> parcel() {
+  List<Tensor> parcel() {
     if (options.wire() == PipelineOptions.Wire.EXACT) {
       return List.of(residual());
     }
@@ -80,7 +80,7 @@ final class PipelineBuffers {
     return residual;
   }
 
-  synchronized void releaseParcel(List<Tensor> parcel) {
+  void releaseParcel(List<Tensor> parcel) {
     if (parcel.size() == 1) {
       release(parcel.get(0));
     } else if (!parcel.isEmpty()) {
@@ -92,7 +92,7 @@ final class PipelineBuffers {
     return residual.reshape(options.tokens(), streams * options.width());
   }
 
-  synchronized void close() {
+  void close() {
     all.forEach(Tensor::close);
   }
 }

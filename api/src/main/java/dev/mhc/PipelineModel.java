@@ -7,6 +7,17 @@ package dev.mhc;
  */
 public interface PipelineModel {
   /**
+   * Whether F of a layer is a feed-forward layer, or is otherwise to be followed at once: what mixes its output into the
+   * streams, and the backward of that, then goes to a stream of {@link Stream.Priority#HIGH}, before other work of the
+   * device (arXiv 2512.24880, 4.3.3). A CPU makes no difference, and results are the same.
+   *
+   * @param layer of this stage, from 0
+   */
+  default boolean isFeedForward(int layer) {
+    return false;
+  }
+
+  /**
    * The layer function.
    *
    * @param microBatch which one

@@ -8,8 +8,11 @@ package dev.mhc;
  * @param width C, at least 1
  * @param type of residuals and layer tensors: {@link DType#BF16}, {@link DType#FP16} or {@link DType#FP32}
  * @param wire how residuals and their gradients travel between ranks
+ * @param segment after how many layers of a stage the gradient of the residual is rounded to the type, as it is between
+ *     two stages; 0: nowhere inside a stage, which is faster. With the same segment, of which all stages have a whole
+ *     number, and {@link Wire#EXACT}, any number of ranks makes the same bits, backward too
  */
-public record PipelineOptions(long tokens, long width, DType type, Wire wire) {
+public record PipelineOptions(long tokens, long width, DType type, Wire wire, int segment) {
 
   /** How residuals and their gradients travel. */
   public enum Wire {
@@ -27,5 +30,16 @@ public record PipelineOptions(long tokens, long width, DType type, Wire wire) {
       throw new IllegalArgumentException("type is " + type + "; expected " + Types.names(Types.ROW));
     }
     Check.given("wire", wire, "a Wire");
+    Check.range("segment", segment, 0, 4096);
+  }
+
+  /** With a segment of 0. */
+  public PipelineOptions(long tokens, long width, DType type, Wire wire) {
+    this(tokens, width, type, wire, 0);
+  }
+
+  /** These options with another segment. */
+  public PipelineOptions withSegment(int segment) {
+    return new PipelineOptions(tokens, width, type, wire, segment);
   }
 }

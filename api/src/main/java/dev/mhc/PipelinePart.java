@@ -15,6 +15,8 @@ final class PipelinePart {
   private final List<Gradients> gradients;
   private final PipelineModel model;
   private final PipelineBuffers buffers;
+  private final PipelineUrgent urgent;
+  private final int segment;
   private final boolean training;
   private final boolean first;
   private final boolean last;
@@ -24,11 +26,14 @@ final class PipelinePart {
   private final Tensor[] rebuiltH; // of each layer
   private final @Nullable Tensor[] rebuiltX; // of each layer but the first
 
-  PipelinePart(PipelineStage.Part part, PipelineBuffers buffers, boolean training, boolean first, boolean last) {
+  PipelinePart(PipelineStage.Part part, PipelineBuffers buffers, PipelineUrgent urgent, int segment, boolean training,
+      boolean first, boolean last) {
     layers = part.layers();
     gradients = part.gradients();
     model = part.model();
     this.buffers = buffers;
+    this.urgent = urgent;
+    this.segment = segment;
     this.training = training;
     this.first = first;
     this.last = last;
@@ -63,11 +68,16 @@ final class PipelinePart {
       f[layer] = training || layer == 0 ? buffers.row() : f[0];
       model.forward(microBatch, layer, h, f[layer]);
       Tensor from = layer == 0 ? x : next;
-      if (layer + 1 < f.length) {
-        layers.get(layer).boundary(from, f[layer], layers.get(layer + 1), next, h);
-      } else {
-        layers.get(layer).post(from, f[layer], next);
-      }
+      HyperConnection own = layers.get(layer);
+      HyperConnection following = layer + 1 < f.length ? layers.get(layer + 1) : null;
+      Tensor out = f[layer];
+      after(layer, () -> {
+        if (following != null) {
+          own.boundary(from, out, following, next, h);
+        } else {
+          own.post(from, out, next);
+        }
+      });
     }
     if (training) {
       kept.put(microBatch, new Kept(x, f));
@@ -76,6 +86,15 @@ final class PipelinePart {
       buffers.release(f[0]);
     }
     return next;
+  }
+
+  /** Runs what follows F of a layer: first of all, if it is a feed-forward layer. */
+  private void after(int layer, Runnable operations) {
+    if (model.isFeedForward(layer)) {
+      urgent.run(operations);
+    } else {
+      operations.run();
+    }
   }
 
   /** Hands the model what left its last layer; returns its gradient, in training. */
@@ -98,24 +117,27 @@ final class PipelinePart {
   }
 
   /** Turns the gradient of what left into that of what entered, in place. */
-  Tensor backward(int microBatch, @Nullable Tensor gradient) {
-    if (gradient == null) {
-      throw new AssertionError("the schedule was checked");
-    }
+  Tensor backward(int microBatch, Tensor gradient) {
     Kept own = kept(microBatch);
     Tensor dF = buffers.row();
     Tensor dH = buffers.row();
-    int end = layers.size() - 1;
-    layers.get(end).postBackward(residual(own, end), own.f[end], gradient, gradient, dF);
-    for (int layer = end; layer >= 0; layer--) {
+    postBackward(own, layers.size() - 1, gradient, dF);
+    for (int layer = layers.size() - 1; layer >= 0; layer--) {
       model.backward(microBatch, layer, rebuiltH[layer], dF, dH);
       Gradients wanted = gradients.isEmpty() ? null : gradients.get(layer);
       LayerInputGradient dInput = LayerInputGradient.of(dH);
-      if (layer == 0) {
-        layers.get(0).preBackward(own.x, dInput, gradient, gradient, wanted, Accumulate.PARAMETERS);
+      if (layer > 0 && (segment == 0 || layer % segment != 0)) {
+        HyperConnection before = layers.get(layer - 1);
+        HyperConnection current = layers.get(layer);
+        Tensor x = residual(own, layer - 1);
+        Tensor f = own.f[layer - 1];
+        after(layer - 1, () -> before.boundaryBackward(x, f, current, dInput, gradient, gradient, dF, wanted,
+            Accumulate.PARAMETERS));
       } else {
-        layers.get(layer - 1).boundaryBackward(residual(own, layer - 1), own.f[layer - 1], layers.get(layer), dInput,
-            gradient, gradient, dF, wanted, Accumulate.PARAMETERS);
+        layers.get(layer).preBackward(residual(own, layer), dInput, gradient, gradient, wanted, Accumulate.PARAMETERS);
+        if (layer > 0) {
+          postBackward(own, layer - 1, gradient, dF);
+        }
       }
     }
     buffers.release(dF);
@@ -126,6 +148,12 @@ final class PipelinePart {
     }
     kept.remove(microBatch);
     return gradient;
+  }
+
+  private void postBackward(Kept own, int layer, Tensor gradient, Tensor dF) {
+    HyperConnection last = layers.get(layer);
+    Tensor x = residual(own, layer);
+    after(layer, () -> last.postBackward(x, own.f[layer], gradient, gradient, dF));
   }
 
   void beginBackward(int microBatch, Tensor gradient) {

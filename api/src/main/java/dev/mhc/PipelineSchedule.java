@@ -17,7 +17,7 @@ import org.jspecify.annotations.Nullable;
  *
  * @param ranks how many ranks there are, and stages, at least 1
  * @param directions 1, or 2 for a pipeline that is fed from both ends
- * @param microBatches how many there are, in both directions together, at least 1
+ * @param microBatches how many there are, in both directions together, at least 1; times ranks at most {@value #LARGEST}
  * @param training whether micro-batches go backward too
  * @param steps for each rank, what it does in each tick; as many ticks for each
  */
@@ -60,20 +60,26 @@ public record PipelineSchedule(int ranks, int directions, int microBatches, bool
     }
   }
 
+  /** Ranks times micro-batches, at most. */
+  public static final int LARGEST = 1 << 22;
+
   private static final int NEVER = Integer.MAX_VALUE;
 
   /** Checks the schedule. */
   public PipelineSchedule {
-    Check.range("ranks", ranks, 1, 1 << 16);
+    checkSize(ranks, microBatches);
     Check.range("directions", directions, 1, 2);
-    Check.range("microBatches", microBatches, 1, 1 << 20);
     Check.given("steps", steps, "a list for each rank");
     if (steps.size() != ranks) {
       throw new IllegalArgumentException("steps is for " + steps.size() + " ranks; expected " + ranks);
     }
     var copy = new ArrayList<List<Step>>();
     for (int rank = 0; rank < ranks; rank++) {
-      List<Step> own = List.copyOf(Check.given("steps[" + rank + "]", steps.get(rank), "a list of steps"));
+      List<Step> given = Check.given("steps[" + rank + "]", steps.get(rank), "a list of steps");
+      for (int tick = 0; tick < given.size(); tick++) {
+        Check.given("steps[" + rank + "][" + tick + "]", given.get(tick), "a Step");
+      }
+      List<Step> own = List.copyOf(given);
       if (own.size() != steps.get(0).size()) {
         throw new IllegalArgumentException("steps[" + rank + "] has " + own.size() + " ticks; expected "
             + steps.get(0).size() + ", as rank 0 has: idle steps fill up");
@@ -82,6 +88,15 @@ public record PipelineSchedule(int ranks, int directions, int microBatches, bool
     }
     steps = List.copyOf(copy);
     new Times(ranks, directions, microBatches, steps).check(training);
+  }
+
+  private static void checkSize(int ranks, int microBatches) {
+    Check.range("ranks", ranks, 1, 1 << 16);
+    Check.range("microBatches", microBatches, 1, 1 << 20);
+    if ((long) ranks * microBatches > LARGEST) {
+      throw new IllegalArgumentException("microBatches is " + microBatches + "; expected at most " + LARGEST / ranks
+          + ", with " + ranks + " ranks");
+    }
   }
 
   /** Micro-batches forward only. */
@@ -108,6 +123,8 @@ public record PipelineSchedule(int ranks, int directions, int microBatches, bool
 
   /** Which stage a rank is in a direction; and which rank a stage is. */
   public int stage(int rank, int direction) {
+    Check.range("rank", rank, 0, ranks - 1L);
+    Check.range("direction", direction, 0, directions - 1L);
     return stage(ranks, rank, direction);
   }
 
@@ -268,9 +285,14 @@ public record PipelineSchedule(int ranks, int directions, int microBatches, bool
   // ------------------------------------------------------------------------------------------------ making
 
   private static PipelineSchedule generate(int ranks, int directions, int microBatches, boolean training) {
-    Check.range("ranks", ranks, 1, 1 << 16);
-    Check.range("microBatches", microBatches, 1, 1 << 20);
+    checkSize(ranks, microBatches);
     var times = new Times(ranks, microBatches);
+    var next = new Next[ranks][directions]; // of each stage and direction
+    for (Next[] stage : next) {
+      for (int direction = 0; direction < directions; direction++) {
+        stage[direction] = new Next(direction, direction);
+      }
+    }
     var steps = new ArrayList<List<Step>>();
     for (int rank = 0; rank < ranks; rank++) {
       steps.add(new ArrayList<>());
@@ -278,10 +300,13 @@ public record PipelineSchedule(int ranks, int directions, int microBatches, bool
     long left = (training ? 2L : 1L) * ranks * microBatches;
     for (int tick = 0; left > 0; tick++) {
       for (int rank = 0; rank < ranks; rank++) {
-        Step step = choose(times, ranks, rank, directions, training, tick);
+        Step step = choose(times, next, ranks, rank, training, tick);
         steps.get(rank).add(step);
         if (step.kind != Kind.IDLE) {
           times.put("generated", rank, tick, step);
+          Next own = next[stage(ranks, rank, step.direction)][step.direction];
+          own.forward += step.kind == Kind.FORWARD ? directions : 0;
+          own.backward += step.kind == Kind.BACKWARD ? directions : 0;
           left--;
         }
       }
@@ -289,28 +314,31 @@ public record PipelineSchedule(int ranks, int directions, int microBatches, bool
     return new PipelineSchedule(ranks, directions, microBatches, training, List.copyOf(steps));
   }
 
+  /** The next micro-batches of a stage in one direction: they go in order. */
+  private static final class Next {
+    int forward;
+    int backward;
+
+    Next(int forward, int backward) {
+      this.forward = forward;
+      this.backward = backward;
+    }
+  }
+
   /** Backward if possible; else forward, if not too many are between; of two directions, the micro-batch of lower number. */
-  private static Step choose(Times times, int ranks, int rank, int directions, boolean training, int tick) {
+  private static Step choose(Times times, Next[][] next, int ranks, int rank, boolean training, int tick) {
     Step best = Step.IDLE;
+    int directions = next[0].length;
     for (int direction = 0; direction < directions; direction++) {
       int stage = stage(ranks, rank, direction);
-      int[] forward = times.forward[stage];
-      int[] backward = times.backward[stage];
-      int between = 0;
-      for (int m = direction; m < times.microBatches; m += directions) {
-        boolean gone = forward[m] < tick;
-        between += gone && backward[m] >= tick ? 1 : 0;
-        if (training && gone && backward[m] == NEVER && (stage == ranks - 1 || times.backward[stage + 1][m] < tick)) {
-          best = better(best, Step.backward(direction, m));
-        }
+      Next own = next[stage][direction];
+      int between = (own.forward - own.backward) / directions;
+      if (training && between > 0 && (stage == ranks - 1 || times.backward[stage + 1][own.backward] < tick)) {
+        best = better(best, Step.backward(direction, own.backward));
       }
-      for (int m = direction; m < times.microBatches; m += directions) {
-        if (forward[m] == NEVER) {
-          if ((stage == 0 || times.forward[stage - 1][m] < tick) && (!training || between < ranks - stage)) {
-            best = better(best, Step.forward(direction, m));
-          }
-          break; // in order
-        }
+      if (own.forward < times.microBatches && (stage == 0 || times.forward[stage - 1][own.forward] < tick)
+          && (!training || between < ranks - stage)) {
+        best = better(best, Step.forward(direction, own.forward));
       }
     }
     return best;

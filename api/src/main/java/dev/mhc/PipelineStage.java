@@ -1,16 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.mhc;
 
-import dev.mhc.PipelineSchedule.Message;
 import dev.mhc.PipelineSchedule.Step;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.concurrent.ExecutionException;
-import java.util.concurrent.ExecutorService;
-import java.util.concurrent.Executors;
-import java.util.concurrent.Future;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -18,16 +13,20 @@ import org.jspecify.annotations.Nullable;
  * residuals and their gradients with the neighbours.
  *
  * <p>Between the forward and the backward of a micro-batch a stage keeps the residual that entered it, and F's outputs. The
- * backward rebuilds the rest, which needs nothing from a neighbour, while the gradient is on its way. Unless they travel in
- * FP8, what layers make forward is to the bit what one rank with all of them makes. Backward, the gradient of a residual is
- * rounded to its type between two stages, which inside a stage it is not.
+ * backward rebuilds the rest, which needs nothing from a neighbour, while the gradient is on its way: messages go on a
+ * {@link Stream} of the stage's own, and the stage waits for the exchange that brings what it needs, not for later ones. Of
+ * these two may be under way. What follows a feed-forward layer goes on a stream of {@link Stream.Priority#HIGH}.
+ *
+ * <p>With {@link PipelineOptions.Wire#EXACT}, what layers make forward is to the bit what one rank with all of them makes.
+ * Backward, the gradient of a residual is rounded to its type between two stages; {@link PipelineOptions#segment()} has it
+ * rounded at the same layers inside a stage, and then gradients too are the same to the bit for any number of ranks.
  *
  * <p>One thread runs a stage, and its communicator is used by nothing else meanwhile. It belongs to the communicator's
  * device, and ends with it.
  *
- * {@snippet file="dev/mhc/examples/Pipeline.java" region="pipeline"}
+ * {@snippet file="dev/mhc/examples/WholeProgram.java" region="pipeline"}
  */
-public final class PipelineStage implements AutoCloseable {
+public final class PipelineStage implements AutoCloseable, Child {
   /**
    * What a rank has of the model in one direction.
    *
@@ -38,8 +37,8 @@ public final class PipelineStage implements AutoCloseable {
   public record Part(List<HyperConnection> layers, List<Gradients> gradients, PipelineModel model) {
     /** Checks and copies. */
     public Part {
-      layers = List.copyOf(Check.given("layers", layers, "a list of layers"));
-      gradients = List.copyOf(Check.given("gradients", gradients, "a list of gradients"));
+      layers = copy("layers", layers, "a list of layers", "a HyperConnection");
+      gradients = copy("gradients", gradients, "a list of gradients", "Gradients");
       Check.given("model", model, "a PipelineModel");
       Check.range("layers.size()", layers.size(), 1, 4096);
       if (!gradients.isEmpty() && gradients.size() != layers.size()) {
@@ -51,40 +50,49 @@ public final class PipelineStage implements AutoCloseable {
             + " shifted: h of a stage's first layer would need the preMix of another rank");
       }
     }
+
+    private static <T> List<T> copy(String name, List<T> given, String list, String each) {
+      Check.given(name, given, list);
+      for (int i = 0; i < given.size(); i++) {
+        Check.given(name + "[" + i + "]", given.get(i), each);
+      }
+      return List.copyOf(given);
+    }
   }
 
   private final Communicator communicator;
   private final PipelineSchedule schedule;
   private final List<PipelinePart> parts = new ArrayList<>();
   private final PipelineBuffers buffers;
-  private final ExecutorService mail = Executors.newSingleThreadExecutor(task -> {
-    Thread thread = new Thread(task, "mhc-pipeline-mail");
-    thread.setDaemon(true);
-    return thread;
-  });
-  private final Map<Step, Tensor> received = new HashMap<>();
-  private @Nullable Future<?> exchange;
-  private boolean closed;
+  private final PipelineUrgent urgent;
+  private final PipelineMail mail;
+  private final Map<Step, Tensor> gradients = new HashMap<>(); // of what the last stage has handed to the model
+  private volatile boolean closed;
 
   private PipelineStage(Communicator communicator, PipelineSchedule schedule, PipelineOptions options, List<Part> given) {
     this.communicator = communicator;
     this.schedule = schedule;
-    int streams = given.get(0).layers().get(0).config().streams();
-    buffers = new PipelineBuffers(communicator.device(), options, streams);
+    Device device = communicator.device();
+    buffers = new PipelineBuffers(device, options, given.get(0).layers().get(0).config().streams());
+    urgent = new PipelineUrgent(device);
+    mail = new PipelineMail(communicator, buffers);
     for (int direction = 0; direction < given.size(); direction++) {
       int stage = schedule.stage(communicator.rank(), direction);
-      parts.add(new PipelinePart(given.get(direction), buffers, schedule.training(), stage == 0,
+      parts.add(new PipelinePart(given.get(direction), buffers, urgent, options.segment(), schedule.training(), stage == 0,
           stage == schedule.ranks() - 1));
     }
+    device.add(this);
   }
 
   /**
-   * Prepares a rank's stage.
+   * Prepares a rank's stage. All ranks call this; each waits for the others, to see that they do the same.
    *
    * @param communicator of the pipeline's ranks
    * @param schedule what to do when; the same on all ranks
    * @param options what goes through; the same on all ranks
    * @param parts what this rank has of the model, for each direction of the schedule
+   * @throws CommunicatorException of {@link CommunicatorException.Reason#MISMATCH} on all ranks, if one has another
+   *     schedule, other options or another number of streams; the communicator is good still
    */
   public static PipelineStage create(Communicator communicator, PipelineSchedule schedule, PipelineOptions options,
       List<Part> parts) {
@@ -100,18 +108,14 @@ public final class PipelineStage implements AutoCloseable {
       throw new IllegalArgumentException("parts has " + parts.size() + "; expected " + schedule.directions()
           + ", one for each direction of the schedule");
     }
-    for (Part part : parts) {
-      for (HyperConnection layer : Check.given("parts[i]", part, "a Part").layers()) {
-        if (layer.device() != communicator.device()) {
-          throw new IllegalArgumentException("layers are on " + layer.device() + ", another device; expected that of the"
-              + " communicator, " + communicator.device());
-        }
-        if (layer.config().streams() != parts.get(0).layers().get(0).config().streams()) {
-          throw new IllegalArgumentException("layers have " + layer.config().streams() + " streams; expected "
-              + parts.get(0).layers().get(0).config().streams() + ", as the first has");
-        }
-      }
+    int streams = 0;
+    for (int i = 0; i < parts.size(); i++) {
+      Part part = Check.given("parts[" + i + "]", parts.get(i), "a Part");
+      streams = i == 0 ? part.layers().get(0).config().streams() : streams;
+      PipelineChecks.part("parts[" + i + "]", part, communicator.device(), options, streams);
     }
+    communicator.requireUsable();
+    PipelineChecks.agree(communicator, schedule, options, streams);
     return new PipelineStage(communicator, schedule, options, parts);
   }
 
@@ -134,10 +138,9 @@ public final class PipelineStage implements AutoCloseable {
           case FORWARD -> forward(step);
           case BACKWARD -> backward(step);
         };
-        await();
-        exchange(rank, tick, made);
+        mail.exchange(schedule.sent(rank, tick), schedule.received(rank, tick), made);
       }
-      await();
+      mail.finish();
     } catch (RuntimeException | Error e) {
       communicator.abort(); // the neighbours would wait
       throw e;
@@ -145,14 +148,13 @@ public final class PipelineStage implements AutoCloseable {
   }
 
   private @Nullable Tensor forward(Step step) {
-    await();
     PipelinePart part = parts.get(step.direction());
-    Tensor made = part.forward(step.microBatch(), received.remove(step));
+    Tensor made = part.forward(step.microBatch(), part.isFirst() ? null : mail.take(step));
     if (part.isLast()) {
       Tensor gradient = part.end(step.microBatch(), made);
       buffers.release(made);
       if (gradient != null) {
-        received.put(Step.backward(step.direction(), step.microBatch()), gradient);
+        gradients.put(step, gradient);
       }
       return null;
     }
@@ -162,8 +164,8 @@ public final class PipelineStage implements AutoCloseable {
   private @Nullable Tensor backward(Step step) {
     PipelinePart part = parts.get(step.direction());
     part.rebuild(step.microBatch()); // while the gradient is on its way
-    await();
-    Tensor made = part.backward(step.microBatch(), received.remove(step));
+    Tensor own = gradients.remove(Step.forward(step.direction(), step.microBatch()));
+    Tensor made = part.backward(step.microBatch(), own != null ? own : mail.take(step));
     if (part.isFirst()) {
       part.beginBackward(step.microBatch(), made);
       buffers.release(made);
@@ -172,69 +174,24 @@ public final class PipelineStage implements AutoCloseable {
     return made;
   }
 
-  /** Starts to send what a tick made, and to receive what the neighbours made in it. */
-  private void exchange(int rank, int tick, @Nullable Tensor made) {
-    Message out = schedule.sent(rank, tick);
-    List<Message> in = schedule.received(rank, tick);
-    if (out == null && in.isEmpty()) {
-      return;
-    }
-    List<Tensor> sent = out == null || made == null ? List.of() : buffers.pack(made);
-    var coming = new ArrayList<List<Tensor>>();
-    in.forEach(message -> coming.add(buffers.parcel()));
-    Stream stream = communicator.device().stream(); // of this thread, whose operations made what is sent
-    exchange = mail.submit(() -> stream.run(() -> {
-      Communicator.group(() -> {
-        for (int i = 0; i < in.size(); i++) {
-          int peer = in.get(i).peer();
-          coming.get(i).forEach(tensor -> communicator.receive(tensor, peer));
-        }
-        if (out != null) {
-          sent.forEach(tensor -> communicator.send(tensor, out.peer()));
-        }
-      });
-      for (int i = 0; i < in.size(); i++) {
-        received.put(in.get(i).step(), buffers.unpack(coming.get(i)));
-      }
-      buffers.releaseParcel(sent);
-    }));
-  }
-
-  /** Waits for the exchange that is under way, if one is. */
-  private void await() {
-    Future<?> current = exchange;
-    exchange = null;
-    if (current == null) {
-      return;
-    }
-    boolean interrupted = false;
-    while (true) {
-      try {
-        current.get();
-        break;
-      } catch (InterruptedException e) {
-        interrupted = true;
-        communicator.abort();
-      } catch (ExecutionException e) {
-        if (e.getCause() instanceof RuntimeException cause) {
-          throw cause;
-        }
-        throw new AssertionError(e.getCause());
-      }
-    }
-    if (interrupted) {
-      Thread.currentThread().interrupt();
-    }
+  /** Whether it can no longer be used. */
+  public boolean isClosed() {
+    return closed;
   }
 
   /** Frees what it keeps; the layers, their gradients and the communicator stay. Does nothing when closed. */
   @Override
   public void close() {
-    if (!closed) {
-      closed = true;
-      mail.shutdownNow();
+    if (closed) {
+      return;
+    }
+    closed = true;
+    mail.close();
+    Device device = communicator.device();
+    try (var _ = device.held()) {
+      device.remove(this);
+      urgent.close();
       parts.forEach(PipelinePart::close);
-      received.values().forEach(Tensor::close);
       buffers.close();
     }
   }

@@ -9,6 +9,8 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
@@ -69,12 +71,25 @@ class MpiTest {
     assertThat(run("dev.mhc.examples.Ranks")).hasSize(4).allSatisfy(line -> assertThat(line).endsWith(": 2.5"));
   }
 
+  /** A stage is a process. */
+  @Test
+  void wholeProgram() throws Exception {
+    PipelineTest.assertWholeProgram(output("dev.mhc.examples.WholeProgram", "cpu"));
+  }
+
   /** What the ranks said, in lines that begin with "rank". */
   private List<String> run(String main, String... arguments) throws IOException, InterruptedException {
+    List<String> lines = output(main, arguments);
+    List<String> said = lines.stream().filter(line -> line.toLowerCase(java.util.Locale.ROOT).startsWith("rank ")).toList();
+    assertThat(said).as(String.join("\n", lines)).isNotEmpty();
+    return said;
+  }
+
+  private List<String> output(String main, String... arguments) throws IOException, InterruptedException {
     Path log = directory.resolve("log");
     String path = String.join(":", ChildJvm.locationOf(Device.class).toString(),
         ChildJvm.locationOf(dev.mhc.bindings.NativeLibrary.class).toString(), ChildJvm.testClasses().toString(),
-        ChildJvm.locationOf(org.assertj.core.api.Assertions.class).toString());
+        ChildJvm.locationOf(org.assertj.core.api.Assertions.class).toString(), openBlas());
     var command = new ArrayList<>(List.of("mpirun", "-n", "4", "--allow-run-as-root", "--oversubscribe", "--enable-recovery",
         Path.of(System.getProperty("java.home"), "bin", "java").toString(), "-Xmx1g", "-Dmhc.leak.detection=off",
         "--enable-native-access=ALL-UNNAMED", "-cp", path, main));
@@ -87,8 +102,13 @@ class MpiTest {
     }
     String output = Files.readString(log);
     assertThat(ended).as("the ranks end:\n%s", output).isTrue();
-    List<String> lines = output.lines().filter(line -> line.toLowerCase(java.util.Locale.ROOT).startsWith("rank ")).toList();
-    assertThat(lines).as(output).isNotEmpty();
-    return lines;
+    return output.lines().toList();
+  }
+
+  /** What is on this JVM's own path of it; nothing where it is the system's. */
+  private static String openBlas() {
+    return Stream.of("java.class.path", "jdk.module.path").map(name -> System.getProperty(name, ""))
+        .flatMap(path -> Stream.of(path.split(":"))).filter(entry -> Path.of(entry).getFileName() != null
+            && Path.of(entry).getFileName().toString().startsWith("openblas-")).distinct().collect(Collectors.joining(":"));
   }
 }

@@ -4,9 +4,10 @@ package dev.mhc;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException;
 import static org.assertj.core.api.Assertions.assertThatIllegalStateException;
+import static org.assertj.core.api.Assertions.within;
 
 import dev.mhc.PipelineOptions.Wire;
-import dev.mhc.examples.Pipeline;
+import dev.mhc.examples.WholeProgram;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.Callable;
@@ -18,7 +19,6 @@ import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.condition.DisabledIfSystemProperty;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
@@ -54,6 +54,134 @@ class PipelineTest {
     Pipelines.assertSame(all, single);
     assertThat(all.keySet()).isEqualTo(single.keySet());
     assertThat(all).hasSize(layers * microBatches + 2 * microBatches + 2 * layers);
+  }
+
+  /** Forward and backward: h, gradients of the residual and of the parameters. */
+  @Test
+  void anyNumberOfRanksMakesTheSameBits() throws Exception {
+    PipelineOptions options = Pipelines.BF16.withSegment(2);
+    Pipelines.Results one = union(run(PipelineSchedule.oneForwardOneBackward(1, 5), options, 8));
+    assertThat(one).hasSize(8 * 5 + 2 * 5 + 2 * 8);
+    for (int ranks : new int[] {2, 4}) {
+      Pipelines.Results all = union(run(PipelineSchedule.oneForwardOneBackward(ranks, 5), options, 8));
+      assertThat(all.keySet()).isEqualTo(one.keySet());
+      Pipelines.assertSame(all, one);
+    }
+    Pipelines.Results unrounded = union(run(PipelineSchedule.oneForwardOneBackward(1, 5), Pipelines.BF16, 8));
+    assertThat(unrounded.get("x.0")).as("forward it makes no difference").isEqualTo(one.get("x.0"));
+    assertThat(unrounded.get("dX.0")).as("backward it does").isNotEqualTo(one.get("dX.0"));
+  }
+
+  /** What the last stage makes of a micro-batch is held back: the first has rebuilt its own meanwhile. */
+  @Test
+  void theRebuildDoesNotWaitForTheTransfer() {
+    StandIn.require();
+    StandIn.trace(true);
+    late(PipelineSchedule.forwardOnly(2, 1), 0);
+    long forward = kernels();
+    StandIn.trace(true);
+    late(PipelineSchedule.oneForwardOneBackward(2, 1), forward);
+    StandIn.trace(false);
+  }
+
+  private static long kernels() {
+    return StandIn.traced().stream().filter("0 kernel"::equals).count();
+  }
+
+  /** Two ranks with a model whose end takes until as many kernels have run, and one more. */
+  private static void late(PipelineSchedule schedule, long kernels) {
+    assertThat(failures(communicators(2), communicator -> {
+      PipelineStage.Part part = Pipelines.part(communicator.device(), communicator.rank(), 1, new Pipelines.Results());
+      var patient = new PipelineStage.Part(part.layers(), part.gradients(), new Late(part.model(), kernels));
+      try (PipelineStage stage = PipelineStage.create(communicator, schedule, Pipelines.BF16, List.of(patient))) {
+        stage.run();
+      }
+    })).containsOnlyNulls();
+  }
+
+  private record Late(PipelineModel model, long kernels) implements PipelineModel {
+    @Override
+    public void forward(int microBatch, int layer, Tensor h, Tensor f) {
+      model.forward(microBatch, layer, h, f);
+    }
+
+    @Override
+    public void backward(int microBatch, int layer, Tensor h, Tensor dF, Tensor dH) {
+      model.backward(microBatch, layer, h, dF, dH);
+    }
+
+    @Override
+    public void begin(int microBatch, Tensor x) {
+      model.begin(microBatch, x);
+    }
+
+    @Override
+    public void end(int microBatch, Tensor x) {
+      model.end(microBatch, x);
+    }
+
+    @Override
+    public void end(int microBatch, Tensor x, Tensor dX) {
+      model.end(microBatch, x, dX);
+      long end = System.nanoTime() + 30_000_000_000L;
+      while (PipelineTest.kernels() <= kernels && System.nanoTime() < end) {
+        Thread.onSpinWait();
+      }
+      assertThat(PipelineTest.kernels()).as("the first stage's, done while it waits for the gradient").isGreaterThan(kernels);
+    }
+  }
+
+  /** Of what piles up, what follows a feed-forward layer is done first. */
+  @Test
+  void whatFollowsAFeedForwardLayerComesFirst() {
+    StandIn.require();
+    Device own = own();
+    try (Communicator alone = Communicator.initAll(List.of(own)).get(0); dev.mhc.Stream other = dev.mhc.Stream.create(own)) {
+      PipelineStage.Part part = Pipelines.part(own, 0, 3, new Pipelines.Results());
+      Tensor busy = own.tensor(DType.FP32, 4);
+      Tensor source = own.tensor(DType.FP32, 4);
+      PipelineModel model = new PipelineModel() {
+        @Override
+        public boolean isFeedForward(int layer) {
+          return layer == 1;
+        }
+
+        @Override
+        public void forward(int microBatch, int layer, Tensor h, Tensor f) {
+          f.copyFromAsync(h);
+          other.run(() -> IntStream.range(0, 20).forEach(i -> busy.copyFromAsync(source)));
+        }
+
+        @Override
+        public void begin(int microBatch, Tensor x) {}
+      };
+      var alike = new PipelineStage.Part(part.layers(), List.of(), model);
+      List<String> order;
+      try (PipelineStage stage = PipelineStage.create(alone, PipelineSchedule.forwardOnly(1, 1), Pipelines.BF16,
+          List.of(alike))) {
+        stage.run(); // what is allocated is
+        own.synchronize();
+        StandIn.trace(true);
+        StandIn.hold(true);
+        try {
+          stage.run();
+        } finally {
+          StandIn.hold(false);
+        }
+        own.synchronize();
+        order = StandIn.traced();
+        StandIn.trace(false);
+      }
+      int begins = order.indexOf("-5 wait");
+      int ends = order.lastIndexOf("-5 record");
+      assertThat(order.subList(begins, ends + 1)).as("nothing else from its wait to its end")
+          .allMatch(work -> work.startsWith("-5")).contains("-5 kernel");
+      assertThat(order.stream().filter("0 memcpy"::equals)).hasSize(63);
+      assertThat(order.subList(0, begins)).contains("0 kernel");
+      assertThat(order.subList(ends, order.size())).as("the other stream was not done, nor this one").contains("0 memcpy",
+          "0 kernel");
+    }
+    own.close();
   }
 
   @Test
@@ -112,6 +240,39 @@ class PipelineTest {
         e -> assertThat(e).isInstanceOf(CommunicatorException.class).hasMessageContaining("rank 1 has aborted"));
   }
 
+  @Test
+  void ranksThatDoNotAgree() {
+    PipelineSchedule schedule = PipelineSchedule.oneForwardOneBackward(3, 4);
+    for (boolean schedules : new boolean[] {true, false}) {
+      List<Throwable> failures = failures(communicators(3), communicator -> {
+        boolean other = communicator.rank() == 2;
+        PipelineStage.Part part = Pipelines.part(communicator.device(), communicator.rank(), 1, new Pipelines.Results());
+        try {
+          PipelineStage.create(communicator, schedules && other ? PipelineSchedule.forwardOnly(3, 4) : schedule,
+              !schedules && other ? Pipelines.BF16.withSegment(1) : Pipelines.BF16, List.of(part)).close();
+        } catch (CommunicatorException e) {
+          communicator.barrier(); // is good still
+          throw e;
+        }
+      });
+      assertThat(failures).allSatisfy(e -> assertThat(e).isInstanceOf(CommunicatorException.class).hasMessageStartingWith(
+          "MISMATCH: rank 2 has another " + (schedules ? "schedule than rank 0" : "PipelineOptions, or number of streams,")));
+    }
+  }
+
+  @Test
+  void itEndsWithItsDevice() {
+    Device own = own();
+    Communicator alone = Communicator.initAll(List.of(own)).get(0);
+    PipelineStage stage = PipelineStage.create(alone, PipelineSchedule.forwardOnly(1, 1), Pipelines.BF16,
+        List.of(Pipelines.part(own, 0, 2, new Pipelines.Results())));
+    stage.run();
+    own.close();
+    assertThat(stage.isClosed()).isTrue();
+    stage.close();
+    assertThatIllegalStateException().isThrownBy(stage::run).withMessage("the PipelineStage is closed");
+  }
+
   private static final class Broken implements PipelineModel {
     @Override
     public void forward(int microBatch, int layer, Tensor h, Tensor f) {
@@ -156,10 +317,33 @@ class PipelineTest {
     own.close();
   }
 
-  @DisabledIfSystemProperty(named = "mhc.test.device", matches = "cuda")
+  /** The program of the README, on the device under test, which its argument names. */
   @Test
-  void example() {
-    Pipeline.main();
+  void wholeProgram() throws Exception {
+    var output = new java.io.ByteArrayOutputStream();
+    java.io.PrintStream before = System.out;
+    System.setOut(new java.io.PrintStream(output, true));
+    try {
+      WholeProgram.main(TestDevice.isCuda() ? "cuda:0" : "cpu");
+    } finally {
+      System.setOut(before);
+    }
+    assertWholeProgram(output.toString().lines().toList());
+  }
+
+  /** Rows of 0.5 and 0.25; an update of the RMS that Muon's preset has; with F(h) = h, what the layers make of equal streams. */
+  static void assertWholeProgram(List<String> lines) {
+    assertThat(lines).hasSize(10).contains("FP8 product: 16.0");
+    assertThat(lines).anySatisfy(line -> assertThat(value("orthogonal update: ", line)).isCloseTo(0.02 * 0.18, within(4e-4)));
+    for (int m = 0; m < 8; m++) {
+      String start = "stage 3, micro-batch " + m + ": ";
+      assertThat(lines).anySatisfy(line -> assertThat(value(start, line)).isGreaterThan(0.5).isFinite());
+    }
+  }
+
+  private static double value(String start, String line) {
+    assertThat(line).startsWith(start);
+    return Double.parseDouble(line.substring(start.length()));
   }
 
   @Test
@@ -181,7 +365,7 @@ class PipelineTest {
     refused(() -> new PipelineStage.Part(List.of(layer), List.of(), part.model()), "expected a config that is not shifted");
     try (Device other = Device.cpu()) {
       Communicator elsewhere = Communicator.initAll(List.of(other)).get(0);
-      refused(() -> PipelineStage.create(elsewhere, schedule, Pipelines.BF16, List.of(part)), "layers are on");
+      refused(() -> PipelineStage.create(elsewhere, schedule, Pipelines.BF16, List.of(part)), "parts[0].layers[0] is on");
     }
   }
 

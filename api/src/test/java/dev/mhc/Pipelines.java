@@ -35,6 +35,11 @@ final class Pipelines {
   /** F(h) = h times a factor of the layer, in the tensors' type; the loss is linear. */
   private record Model(int firstLayer, Results results) implements PipelineModel {
     @Override
+    public boolean isFeedForward(int layer) {
+      return (firstLayer + layer) % 2 == 1;
+    }
+
+    @Override
     public void forward(int microBatch, int layer, Tensor h, Tensor f) {
       scale(layer, h, f);
     }

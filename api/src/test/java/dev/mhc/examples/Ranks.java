@@ -3,17 +3,16 @@ package dev.mhc.examples;
 
 import dev.mhc.Communicator;
 import dev.mhc.CommunicatorOptions;
-import dev.mhc.CpuOptions;
 import dev.mhc.DType;
 import dev.mhc.Device;
 import dev.mhc.ReduceOp;
 import dev.mhc.Tensor;
 
-/** Several processes that compute together: {@code mpirun -n 4 java ... dev.mhc.examples.Ranks}. Alone, it is one rank. */
+/** Processes that compute together, started by {@code mpirun -n 4} or {@code srun -n 4}. Alone, it is one rank. */
 public final class Ranks {
   public static void main(String... arguments) {
     // @start region="ranks"
-    try (Device device = Device.cpu(CpuOptions.DEFAULT.withThreads(1));
+    try (Device device = Device.best(); // a GPU where there is one
         Communicator ranks = Communicator.world(device, CommunicatorOptions.DEFAULT);
         Tensor gradient = device.tensor(DType.BF16, 1 << 20).fill(ranks.rank() + 1)) { // yours
       ranks.allReduce(gradient, gradient, ReduceOp.AVERAGE); // the same bits on every rank
