@@ -343,6 +343,9 @@ final class CudaCommunicator extends Communicator implements Child {
         ? new CommunicatorException(Reason.RANK_ENDED, "rank " + rank + ": " + nccl.getMessage(), nccl.code(), gpu.name(), nccl)
         : cause;
     if (!mark(e)) {
+      if (failure != null) { // the watch may be shut out by who waits for what this ends
+        endFailed();
+      }
       return;
     }
     boolean aborted = e instanceof CommunicatorException known && known.reason() == Reason.ABORTED;
