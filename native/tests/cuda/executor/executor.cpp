@@ -53,9 +53,15 @@ constexpr uint64_t kMostSpins = 200'000'000;
   std::abort();
 }
 
-// Stacks are kept for the next block; a page before each cannot be touched.
+// Stacks are kept for the thread's next block; a page before each cannot be touched.
 class Stacks {
  public:
+  Stacks() = default;
+  Stacks(const Stacks&) = delete;
+  Stacks& operator=(const Stacks&) = delete;
+  ~Stacks() {  // or the mappings of threads that have ended would add up to more than a process may have
+    for (char* stack : free_) munmap(stack - 4096, kStack + 4096);
+  }
   char* take() {
     if (free_.empty()) {
       void* memory = mmap(nullptr, kStack + 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);

@@ -30,24 +30,36 @@ final class StandIn {
     return Path.of(System.getProperty("mhc.nvidia.path", "/nowhere"), name);
   }
 
-  private static MethodHandle function(String library, String name, FunctionDescriptor type) {
-    return Linker.nativeLinker().downcallHandle(
-        SymbolLookup.libraryLookup(library(library), Arena.global()).find(name).orElseThrow(), type);
+  /** Made once: a test asks again and again. */
+  private static final class Functions {
+    static final MethodHandle HOLD = find("libcudart.so.13", "mhc_stand_in_hold", FunctionDescriptor.ofVoid(
+        ValueLayout.JAVA_INT));
+    static final MethodHandle TRACE = find("libcudart.so.13", "mhc_stand_in_trace", FunctionDescriptor.ofVoid(
+        ValueLayout.JAVA_INT));
+    static final MethodHandle TRACED = find("libcudart.so.13", "mhc_stand_in_traced", FunctionDescriptor.of(
+        ValueLayout.JAVA_LONG, ValueLayout.ADDRESS, ValueLayout.JAVA_LONG));
+    static final MethodHandle COMMUNICATORS = find("libnccl.so.2", "mhc_stand_in_communicators", FunctionDescriptor.of(
+        ValueLayout.JAVA_INT));
+
+    private static MethodHandle find(String library, String name, FunctionDescriptor type) {
+      return Linker.nativeLinker().downcallHandle(
+          SymbolLookup.libraryLookup(library(library), Arena.global()).find(name).orElseThrow(), type);
+    }
   }
 
   /** From now on nothing is done; or all that has piled up is. */
   static void hold(boolean on) {
-    call("mhc_stand_in_hold", on);
+    call(Functions.HOLD, on);
   }
 
   /** From now on what is done is noted. */
   static void trace(boolean on) {
-    call("mhc_stand_in_trace", on);
+    call(Functions.TRACE, on);
   }
 
-  private static void call(String name, boolean on) {
+  private static void call(MethodHandle function, boolean on) {
     try {
-      function("libcudart.so.13", name, FunctionDescriptor.ofVoid(ValueLayout.JAVA_INT)).invokeExact(on ? 1 : 0);
+      function.invokeExact(on ? 1 : 0);
     } catch (Throwable e) {
       throw new AssertionError(e);
     }
@@ -57,8 +69,7 @@ final class StandIn {
   static List<String> traced() {
     try (Arena arena = Arena.ofConfined()) {
       MemorySegment text = arena.allocate(1 << 22);
-      long length = (long) function("libcudart.so.13", "mhc_stand_in_traced", FunctionDescriptor.of(ValueLayout.JAVA_LONG,
-          ValueLayout.ADDRESS, ValueLayout.JAVA_LONG)).invokeExact(text, text.byteSize());
+      long length = (long) Functions.TRACED.invokeExact(text, text.byteSize());
       if (length >= text.byteSize()) {
         throw new AssertionError("a trace of " + length + " bytes");
       }
@@ -71,8 +82,7 @@ final class StandIn {
   /** How many communicators of NCCL there are. */
   static int communicators() {
     try {
-      return (int) function("libnccl.so.2", "mhc_stand_in_communicators", FunctionDescriptor.of(ValueLayout.JAVA_INT))
-          .invokeExact();
+      return (int) Functions.COMMUNICATORS.invokeExact();
     } catch (Throwable e) {
       throw new AssertionError(e);
     }
