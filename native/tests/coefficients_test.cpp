@@ -114,6 +114,30 @@ TEST(Coefficients, are_exact_to_1e_5_end_to_end) {
     }
 }
 
+// What is left of a number behind the eleven bits that a tensor core takes is largest here, and of one sign in all terms.
+TEST(Coefficients, agree_with_the_oracle_where_the_low_bits_are_set) {
+  Random random;
+  const double low_bits = 1 + 0x1p-10 - 0x1p-23;
+  for (int32_t tier : tiers())
+    for (int64_t width : {1, 3, 64, 300})
+      for (const Types& types : kTypes) {
+        Context context(tier);
+        Form form;
+        form.types = types;
+        form.tokens = 3;
+        form.width = width;
+        auto call = make_coefficients(form, random);
+        Tensor& x = (*call)["x"];
+        x.set(Array(x.values().size(), low_bits));
+        Tensor& projection = (*call)["parameters.projection"];
+        projection.set(Array(projection.values().size(), low_bits));
+        ASSERT_EQ(call->run(context), MHC_OK) << mhc_last_error();
+        SCOPED_TRACE(tier_name(tier) + ", " + form.describe());
+        check_projection(*call, form, oracle_parameters(*call, "parameters."), "out.", call->values("x"));
+        if (testing::Test::HasFailure()) return;
+      }
+}
+
 // Logits of N(0, 10^2), where conventions differ most and exponentials are far apart.
 TEST(Coefficients, take_hard_logits) {
   Random random;

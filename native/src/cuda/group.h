@@ -36,6 +36,9 @@ struct GroupCounters {
 
 // The high eleven bits of a float, which a tensor core's TF32 holds; the rest goes through it by itself.
 MHC_FN float high_part(float v) { return float_from_bits(bits_from_float(v) & 0xffffe000u); }
+// The nearest such number. Where both factors are in two parts, the product of the low ones is left out, and may be no larger
+// than this makes it.
+MHC_FN float nearest_part(float v) { return float_from_bits((bits_from_float(v) + 0x1000u) & 0xffffe000u); }
 
 // The projection [outputs][streams * width], as a group's block wants its columns.
 struct ProjectionColumns {

@@ -95,10 +95,11 @@ MHC_FN void put_parts(const Place& place, const float* projection, const Bits16*
 #pragma unroll
       for (int q = 0; q < kPiece; q += 2) {
         const float a[4] = {top[q], bottom[q], top[q + 1], bottom[q + 1]};
-        const float b_high[2] = {high_part(weight[q]), high_part(weight[q + 1])};
+        const auto part = [](float v) { return sizeof(X) == 4 ? nearest_part(v) : high_part(v); };
+        const float b_high[2] = {part(weight[q]), part(weight[q + 1])};
         const float b_low[2] = {weight[q] - b_high[0], weight[q + 1] - b_high[1]};
         if constexpr (sizeof(X) == 4) {
-          const float a_high[4] = {high_part(a[0]), high_part(a[1]), high_part(a[2]), high_part(a[3])};
+          const float a_high[4] = {part(a[0]), part(a[1]), part(a[2]), part(a[3])};
           const float a_low[4] = {a[0] - a_high[0], a[1] - a_high[1], a[2] - a_high[2], a[3] - a_high[3]};
           mma_tf32(high[j], a_high, b_high);
           mma_tf32(low[j], a_high, b_low);
