@@ -244,16 +244,29 @@ class TrainingTest {
     try (Training training = start(Small.recomputed(Small.settings(Kind.MHC, 1), Settings.Precision.BF16))) {
       long[] bytes = new long[2];
       int[] arrays = new int[2];
-      for (int i = 0; i <= 1020; i++) {
+      long[] heap = new long[2];
+      for (int i = 0; i <= 2000; i++) { // for the first thousand the JVM still settles
         training.gradientsOnly();
         training.learned().forEach(Learned::clearGradient);
-        if (i == 20 || i == 1020) {
-          bytes[i / 1000] = device.liveBytes();
-          arrays[i / 1000] = training.arrays();
+        if (i > 0 && i % 1000 == 0) {
+          bytes[i / 1000 - 1] = device.liveBytes();
+          arrays[i / 1000 - 1] = training.arrays();
+          heap[i / 1000 - 1] = heldHeap();
         }
       }
       assertThat(bytes[1]).isEqualTo(bytes[0]);
       assertThat(arrays[1]).isEqualTo(arrays[0]);
+      assertThat(heap[1] - heap[0]).isLessThan(150_000); // a step that kept 150 bytes would show
     }
+  }
+
+  /** Bytes of the heap that something still holds. */
+  private static long heldHeap() {
+    long least = Long.MAX_VALUE;
+    for (int i = 0; i < 5; i++) {
+      System.gc();
+      least = Math.min(least, Runtime.getRuntime().totalMemory() - Runtime.getRuntime().freeMemory());
+    }
+    return least;
   }
 }
