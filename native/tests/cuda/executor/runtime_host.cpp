@@ -14,7 +14,7 @@
 namespace mhc::cuda {
 
 namespace {
-cpu::Counter counter;
+thread_local cpu::Counter counter;  // contexts of several threads count side by side
 
 int given(const char* name, int otherwise) {
   const char* text = std::getenv(name);

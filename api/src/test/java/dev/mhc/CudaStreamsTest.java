@@ -109,6 +109,11 @@ class CudaStreamsTest {
       Tensor received = device.tensor(DType.FP32, COUNT);
       Tensor kept = device.tensor(DType.FP32, COUNT);
       Tensor sent = twin.tensor(DType.FP32, COUNT).fill(5);
+      Communicator.group(() -> { // ranks that have not met yet wait for each other in the call
+        ranks.get(0).receive(received, 1);
+        ranks.get(1).send(sent, 0);
+      });
+      received.fill(0);
       device.synchronize();
       late.run(() -> ranks.get(0).receive(received, 1));
       assertThat(late.isDone()).isFalse();
