@@ -176,9 +176,9 @@ MHC_API mhc_status mhc_context_create(const mhc_context_options* options, mhc_co
 MHC_API mhc_status mhc_context_destroy(mhc_context* context);
 MHC_API mhc_status mhc_context_get_info(mhc_context* context, mhc_context_info* info);
 /* Grows the workspace to at least this many bytes; never shrinks it. Operations themselves allocate nothing. On a GPU growing
- * waits for the device, is refused while a stream is captured, and gives the old workspace back: a graph that was captured
- * before may not be launched any more. So reserve first; and since a graph keeps using the workspace of its context, capture
- * with a context that lives as long as the graph and runs nothing else at the same time. */
+ * is refused while a stream is captured, and the memory that it outgrows stays until the context ends, since graphs that were
+ * captured before use it. A graph keeps using the workspace of its context: capture with one that lives as long as the graph
+ * and runs nothing else at the same time. */
 MHC_API mhc_status mhc_context_reserve(mhc_context* context, size_t bytes);
 MHC_API mhc_status mhc_context_get_traffic(mhc_context* context, mhc_traffic* traffic);
 /* How many devices of a type can be used, 0 if none. */

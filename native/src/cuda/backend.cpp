@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <cstring>
 #include <new>
+#include <vector>
 
 #include "core/error.h"
 #include "core/plugin.h"
@@ -50,37 +51,35 @@ struct Table {
 };
 constexpr Table kTable;
 
-// A block of device memory that is counted while it lives.
+// Device memory of a context, counted while it lives. What it has outgrown stays until the context ends: giving memory back
+// waits for everything on the device, where a rank may wait for this one, and a captured graph may still use it.
 class DeviceMemory {
  public:
   DeviceMemory() = default;
   DeviceMemory(const DeviceMemory&) = delete;
   DeviceMemory& operator=(const DeviceMemory&) = delete;
-  ~DeviceMemory() { reset(); }
+  ~DeviceMemory() {
+    for (char* block : blocks_) release(block);
+    host.count_live_bytes(-static_cast<long long>(live_));
+  }
 
   const char* grow(size_t bytes) {
     if (bytes <= size_) return nullptr;
+    blocks_.reserve(blocks_.size() + 1);
     char* block = nullptr;
     if (const char* error = allocate(bytes, &block)) return error;
-    reset();
-    data_ = block;
+    blocks_.push_back(block);
     size_ = bytes;
+    live_ += bytes;
     host.count_live_bytes(static_cast<long long>(bytes));
     return nullptr;
   }
-  char* data() const { return data_; }
+  char* data() const { return blocks_.empty() ? nullptr : blocks_.back(); }
   size_t size() const { return size_; }
 
  private:
-  void reset() {
-    if (!data_) return;
-    release(data_);
-    host.count_live_bytes(-static_cast<long long>(size_));
-    data_ = nullptr;
-  }
-
-  char* data_ = nullptr;
-  size_t size_ = 0;
+  std::vector<char*> blocks_;  // the last one is in use
+  size_t size_ = 0, live_ = 0;
 };
 
 class CudaBackend final : public Backend {

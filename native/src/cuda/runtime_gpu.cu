@@ -48,11 +48,11 @@ OnDevice::~OnDevice() {
 
 const char* allocate(size_t bytes, char** memory) {
   if (const char* error = text_of(cudaMalloc(reinterpret_cast<void**>(memory), bytes))) return error;
-  if (const char* error = text_of(cudaMemset(*memory, 0, bytes))) {
-    cudaFree(*memory);
-    return error;
-  }
-  return text_of(cudaDeviceSynchronize());
+  // Waits for this alone: on another stream a rank may wait for what this thread is yet to send.
+  cudaError_t code = cudaMemsetAsync(*memory, 0, bytes, cudaStreamPerThread);
+  if (code == cudaSuccess) code = cudaStreamSynchronize(cudaStreamPerThread);
+  if (code != cudaSuccess) cudaFree(*memory);
+  return text_of(code);
 }
 void release(char* memory) { cudaFree(memory); }
 
