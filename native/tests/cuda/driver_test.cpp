@@ -73,4 +73,20 @@ TEST(Driver, says_when_an_earlier_kernel_broke_the_device) {
   EXPECT_EQ(std::string(mhc_last_error()).rfind("mhc_context_reserve: ", 0), 0u) << mhc_last_error();
 }
 
+// Work that waits for a message may be queued on it, and graphs may hold it.
+TEST(Driver, what_a_workspace_outgrows_stays_until_the_context_ends) {
+  {
+    Context context;
+    const int64_t before = mhc_live_bytes();
+    ASSERT_EQ(mhc_context_reserve(context.get(), 1000), MHC_OK) << mhc_last_error();
+    ASSERT_EQ(mhc_context_reserve(context.get(), 5000), MHC_OK) << mhc_last_error();
+    EXPECT_EQ(mhc_live_bytes() - before, 6000);
+    mhc_context_info info = {};
+    info.struct_size = sizeof info;
+    ASSERT_EQ(mhc_context_get_info(context.get(), &info), MHC_OK);
+    EXPECT_EQ(info.workspace, 5000u);
+  }
+  EXPECT_EQ(mhc_live_bytes(), 0);
+}
+
 }  // namespace

@@ -12,6 +12,7 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.ArrayList;
+import java.util.List;
 import java.util.function.IntSupplier;
 import java.util.function.Supplier;
 import java.util.regex.Matcher;
@@ -47,7 +48,7 @@ public final class CudaDevice extends Device {
   private final CudaStream first;
   private final CudaStream frees; // frees alone, so that what they come after holds up nobody
   private final MemorySegment pool;
-  private final MemorySegment context; // the first's
+  private final List<MemorySegment> captured = new ArrayList<>(); // contexts of streams that are gone and that graphs use
   private final CurrentStream<CudaStream> current = new CurrentStream<>();
   private final int multiprocessors;
   private final int computeCapability;
@@ -61,7 +62,6 @@ public final class CudaDevice extends Device {
   private CudaDevice(MemorySegment context, MemorySegment stream, MemorySegment freeing, MemorySegment pool) {
     super(context);
     this.pool = pool;
-    this.context = context;
     first = new CudaStream(this, Stream.Priority.NORMAL, stream, context, false);
     frees = new CudaStream(this, Stream.Priority.NORMAL, freeing, context, false);
     multiprocessors = attribute(index(), cudart_h.cudaDevAttrMultiProcessorCount());
@@ -267,7 +267,7 @@ public final class CudaDevice extends Device {
 
   Stream newStream(Stream.Priority priority) {
     return call(() -> {
-      MemorySegment context = newContext();
+      MemorySegment context = newContext(index());
       try {
         return new CudaStream(this, priority, newHandle(priority, name()), context, true);
       } catch (RuntimeException | Error e) {
@@ -285,14 +285,6 @@ public final class CudaDevice extends Device {
   CudaStream currentStream() {
     super.handle(); // open
     return (CudaStream) stream();
-  }
-
-  MemorySegment newContext() {
-    return newContext(index());
-  }
-
-  boolean isOwnContext(MemorySegment other) {
-    return context.equals(other);
   }
 
   /** Before something is put on the current stream that uses workspace of others. Call with the lock held. */
@@ -330,11 +322,6 @@ public final class CudaDevice extends Device {
   @Override
   MemorySegment handle() {
     return currentStream().context();
-  }
-
-  @Override
-  MemorySegment growingHandle() {
-    return currentStream().growingContext();
   }
 
   @Override
@@ -409,7 +396,16 @@ public final class CudaDevice extends Device {
     return broken;
   }
 
-  void destroyContext(MemorySegment context) {
+  /** Of a stream that ends; with the device, if graphs use its workspace. */
+  void giveBackContext(MemorySegment context, boolean isCaptured) {
+    if (isCaptured) {
+      captured.add(context);
+    } else {
+      destroyContext(context);
+    }
+  }
+
+  private void destroyContext(MemorySegment context) {
     Native.check(mhc_h.mhc_context_destroy(context), "mhc_context_destroy", name());
   }
 
@@ -498,6 +494,7 @@ public final class CudaDevice extends Device {
   void release() {
     first.release();
     frees.release();
+    captured.forEach(this::destroyContext);
     giveBack("cudaMemPoolDestroy", () -> cudart_h.cudaMemPoolDestroy(pool));
     if (cublas != null) {
       cublas.close();

@@ -3,21 +3,18 @@ package dev.mhc;
 
 import dev.mhc.bindings.generated.cudart.cudart_h;
 import java.lang.foreign.MemorySegment;
-import java.util.ArrayList;
-import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A cudaStream_t with the native context whose workspace its operations use: two operations at a time must not share one, and
- * what a graph uses stays. Guarded by the device's lock.
+ * A cudaStream_t with the native context whose workspace its operations use: two operations at a time must not share one.
+ * Guarded by the device's lock.
  */
 final class CudaStream extends Stream implements Child {
   private final CudaDevice device;
   private final MemorySegment handle;
   private final boolean owned; // else it is one of the device's own, and ends with it
-  private final List<MemorySegment> retired = new ArrayList<>(); // contexts whose workspace graphs use
-  private MemorySegment context;
-  private boolean contextIsCaptured;
+  private final MemorySegment context;
+  private boolean isCaptured; // graphs use the context's workspace
   private @Nullable CudaEvent fence;
   private @Nullable CudaEvent beforeCapture;
   private @Nullable Capture capture;
@@ -42,18 +39,6 @@ final class CudaStream extends Stream implements Child {
 
   MemorySegment context() {
     requireOpen();
-    return context;
-  }
-
-  /** The context, for its workspace to grow, which frees what it was: another one if a graph uses that. */
-  MemorySegment growingContext() {
-    requireOpen();
-    if (contextIsCaptured) {
-      MemorySegment next = device.newContext();
-      retired.add(context);
-      context = next;
-      contextIsCaptured = false;
-    }
     return context;
   }
 
@@ -111,7 +96,7 @@ final class CudaStream extends Stream implements Child {
     }
     record(event);
     capture = entered;
-    contextIsCaptured = true;
+    isCaptured = true;
     entered.add(this);
   }
 
@@ -187,8 +172,9 @@ final class CudaStream extends Stream implements Child {
       device.remove(this);
       device.giveBack("cudaStreamSynchronize", () -> cudart_h.cudaStreamSynchronize(handle));
       device.giveBack("cudaStreamDestroy", () -> cudart_h.cudaStreamDestroy(handle));
-      retired.add(context);
-      retired.stream().filter(each -> !device.isOwnContext(each)).forEach(device::destroyContext);
+      if (owned) {
+        device.giveBackContext(context, isCaptured);
+      }
     }
   }
 }

@@ -171,7 +171,7 @@ public abstract sealed class Device implements AutoCloseable permits CpuDevice, 
       long now = workspace();
       if (bytes > now) {
         requireNotCapturing("the workspace cannot grow");
-        Native.check(mhc_h.mhc_context_reserve(growingHandle(), bytes), "mhc_context_reserve", name);
+        Native.check(mhc_h.mhc_context_reserve(handle(), bytes), "mhc_context_reserve", name);
       }
     }
   }
@@ -266,11 +266,6 @@ public abstract sealed class Device implements AutoCloseable permits CpuDevice, 
     return Native.failure(status, function, name);
   }
 
-  /** As {@link #handle}, of the context whose workspace is to grow. */
-  MemorySegment growingHandle() {
-    return handle();
-  }
-
   /** The stream that this thread's operations on this device go to: see {@link Stream#run}. */
   public abstract Stream stream();
 
@@ -318,7 +313,7 @@ public abstract sealed class Device implements AutoCloseable permits CpuDevice, 
     requireNotCapturing("an operation's workspace cannot grow (run it once before, or call Device.reserve)");
     Native.check(mhc_h.mhc_workspace_size(handle(), operation.number(), arguments, sizeResult), "mhc_workspace_size", name);
     long bytes = sizeResult.get(ValueLayout.JAVA_LONG, 0);
-    Native.check(mhc_h.mhc_context_reserve(growingHandle(), bytes), "mhc_context_reserve", name);
+    Native.check(mhc_h.mhc_context_reserve(handle(), bytes), "mhc_context_reserve", name);
   }
 
   /** Takes the lock, for a try statement to give back. */

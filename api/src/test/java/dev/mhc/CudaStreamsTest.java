@@ -6,6 +6,7 @@ import static org.assertj.core.api.Assertions.assertThatIllegalStateException;
 import static org.assertj.core.api.Assertions.catchThrowableOfType;
 
 import dev.mhc.bindings.VendorLibrary;
+import dev.mhc.bindings.generated.mhc_h;
 import java.lang.foreign.Arena;
 import java.lang.foreign.FunctionDescriptor;
 import java.lang.foreign.Linker;
@@ -235,6 +236,74 @@ class CudaStreamsTest {
       h.fill(0);
       graph.launch();
       assertThat(h.toDoubles()).isEqualTo(expected);
+    }
+  }
+
+  /** So does that of a stream that is closed before the graph. */
+  @Test
+  void aGraphOutlivesTheStreamThatItWasCapturedOn() {
+    HyperConnectionConfig config = HyperConnectionConfig.Preset.PAPER.config(4);
+    HyperConnection layer = HyperConnection.create(device, config, Parameters.initialize(device, config, 64, 1));
+    Tensor x = device.tensor(DType.FP32, 3, 4, 64).fill(1);
+    Tensor h = device.tensor(DType.FP32, 3, 64);
+    var captured = new Graph[1];
+    long bytes;
+    try (Stream gone = Stream.create(device)) {
+      device.synchronize();
+      gone.run(() -> {
+        layer.pre(x, h);
+        captured[0] = Graph.capture(device, () -> layer.pre(x, h));
+      });
+      gone.synchronize();
+      bytes = mhc_h.mhc_live_bytes();
+    }
+    double[] expected = h.toDoubles();
+    assertThat(mhc_h.mhc_live_bytes()).as("its workspace").isEqualTo(bytes);
+    try (Graph graph = captured[0]) {
+      h.fill(0);
+      graph.launch();
+      assertThat(h.toDoubles()).isEqualTo(expected);
+    }
+  }
+
+  /** An operation behind a message that has not come uses the workspace that a larger one outgrows meanwhile. */
+  @Test
+  void workspaceOfWorkThatWaitsStays() {
+    HyperConnectionConfig config = HyperConnectionConfig.Preset.PAPER.config(4);
+    Parameters parameters = Parameters.initialize(device, config, 64, 1);
+    HyperConnection small = HyperConnection.create(device, config, parameters);
+    HyperConnection large = HyperConnection.create(device, config, parameters);
+    Tensor x = device.tensor(DType.FP32, 3, 4, 64).fill(1);
+    Tensor h = device.tensor(DType.FP32, 3, 64);
+    small.pre(x, h);
+    double[] expected = h.toDoubles();
+    Tensor received = device.tensor(DType.FP32, COUNT);
+    Tensor sent = twin.tensor(DType.FP32, COUNT).fill(5);
+    Tensor many = device.tensor(DType.FP32, 200, 4, 64);
+    Tensor manyH = device.tensor(DType.FP32, 200, 64);
+    List<Communicator> ranks = Communicator.initAll(List.of(device, twin));
+    try (Stream late = Stream.create(device)) {
+      Communicator.group(() -> { // ranks that have not met yet wait for each other in the call
+        ranks.get(0).receive(received, 1);
+        ranks.get(1).send(sent, 0);
+      });
+      h.fill(0);
+      device.synchronize();
+      late.run(() -> {
+        small.pre(x, h);
+        ranks.get(0).receive(received, 1);
+        small.pre(x, h);
+        long before = mhc_h.mhc_live_bytes();
+        large.pre(many, manyH);
+        assertThat(mhc_h.mhc_live_bytes() - before).as("beside the smaller one").isEqualTo(device.workspace());
+      });
+      assertThat(late.isDone()).isFalse();
+      ranks.get(1).send(sent, 0);
+      late.synchronize();
+      assertThat(h.toDoubles()).isEqualTo(expected);
+      assertThat(received.toDoubles()).containsOnly(5);
+    } finally {
+      ranks.forEach(Communicator::close);
     }
   }
 }
