@@ -186,16 +186,6 @@ void Arguments::fault(const char* format, ...) {
   status_ = fail(MHC_INVALID_ARGUMENT, "%s: %s", function_, text);
 }
 
-void Arguments::unsupported(const char* format, ...) {
-  if (!good()) return;
-  char text[900];
-  va_list arguments;
-  va_start(arguments, format);
-  std::vsnprintf(text, sizeof text, format, arguments);
-  va_end(arguments);
-  status_ = fail(MHC_UNSUPPORTED, "%s: %s", function_, text);
-}
-
 void Arguments::adopt_fault(const Arguments& part, const char* format, ...) {
   char where[64], text[900];
   va_list arguments;

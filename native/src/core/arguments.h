@@ -83,7 +83,6 @@ class Arguments {
   // Finite and at least low (above it if strict).
   void number(const char* name, float value, float low, bool strict);
   __attribute__((format(printf, 2, 3))) void fault(const char* format, ...);
-  __attribute__((format(printf, 2, 3))) void unsupported(const char* format, ...);
 
   // Whether two tensors that were read without a fault reach over common bytes.
   bool share_memory(const mhc_tensor& one, const mhc_tensor& other) const;

@@ -205,8 +205,9 @@ mhc_status create(const PluginHost& from, const mhc_context_options& options, st
     return fail(MHC_DEVICE_ERROR, "%s: CUDA device %d said: %s", kName, device, error);
   }
   if (properties.major < 8) {
-    return fail(MHC_UNSUPPORTED, "%s: CUDA device %d (%s) has compute capability %d.%d; expected 8.0 or later: choose a newer device, or the CPU", kName, device,
-                properties.name, properties.major, properties.minor);
+    return fail(MHC_UNSUPPORTED,
+                "%s: CUDA device %d (%s) has compute capability %d.%d; expected 8.0 or later: choose a newer device, or the CPU",
+                kName, device, properties.name, properties.major, properties.minor);
   }
   std::unique_ptr<CudaBackend> made(new (std::nothrow) CudaBackend(device, properties));
   if (!made) return fail(MHC_OUT_OF_MEMORY, "%s: no memory for the CUDA backend", kName);

@@ -57,7 +57,8 @@ struct UnitColumns {
 
   MHC_FN UnitColumns(const ProjectionColumns& columns, int unit)
       : from(columns), first(int64_t{unit} * kUnit),
-        count(static_cast<int>(from.width - first < kUnit ? from.width - first : kUnit)), bulk(has_bulk_copy() && from.aligned && count % 4 == 0) {}
+        count(static_cast<int>(from.width - first < kUnit ? from.width - first : kUnit)),
+        bulk(has_bulk_copy() && from.aligned && count % 4 == 0) {}
 
   // The bulk copies, by one warp. The barrier is new, or has been through a phase.
   MHC_FN void start_copies(float* to, BulkBarrier* barrier, bool again) const {

@@ -2,8 +2,8 @@
 package dev.mhc;
 
 /**
- * Matrix products in one line, of matrices or of batches a stride apart. Each call prepares a {@link Gemm}, runs it and lets it go; who computes the same shape
- * again makes the Gemm once.
+ * Matrix products in one line, of matrices or of batches a stride apart. Each call prepares a {@link Gemm}, runs it and
+ * lets it go; who computes the same shape again makes the Gemm once.
  *
  * <p>Thread-safe.
  */

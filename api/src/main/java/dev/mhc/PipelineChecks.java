@@ -65,7 +65,6 @@ final class PipelineChecks {
     }
   }
 
-
   // ------------------------------------------------------------------------------------------------ between ranks
 
   /** Throws on all ranks, if not all are about to do the same. */
