@@ -25,18 +25,19 @@ import java.util.Optional;
  * aborts or calls something else, unless NCCL notices. What else NCCL reports, of this rank's own GPU say, is an
  * {@link NcclException}; it too ends the communicator.
  *
- * <p>Tensors are compact, and of the communicator's device. One thread at a time uses a communicator, but for
- * {@link #abort}, {@link #asyncError} and {@link #close}, which any may call at any time.
+ * <p>A communicator belongs to its device, and ends with it. Tensors are compact, and of that device. One thread at a time
+ * uses a communicator, but for {@link #abort}, {@link #asyncError} and {@link #close}, which any may call at any time.
  *
  * {@snippet file="dev/mhc/examples/Ranks.java" region="ranks"}
  */
-public abstract sealed class Communicator implements AutoCloseable permits CpuCommunicator, CudaCommunicator {
-  final Device device;
-  final CommunicatorOptions options;
+public final class Communicator implements AutoCloseable {
+  final DeviceCommunicator work;
+  private final Device device;
 
-  Communicator(Device device, CommunicatorOptions options) {
-    this.device = device;
-    this.options = options;
+  private Communicator(DeviceCommunicator work) {
+    this.work = work;
+    device = work.device;
+    Leaks.watch(this, "communicator of " + work, work::isClosed);
   }
 
   /** Names a new communicator of ranks on CPUs, for {@link #init}. */
@@ -73,10 +74,10 @@ public abstract sealed class Communicator implements AutoCloseable permits CpuCo
     Check.range("rank", rank, 0, ranks - 1L);
     Check.given("options", options, "CommunicatorOptions");
     if (device instanceof CudaDevice cuda) {
-      return CudaCommunicator.init(cuda, id, ranks, rank, options);
+      return new Communicator(CudaCommunicator.init(cuda, id, ranks, rank, options));
     }
     try {
-      return new CpuCommunicator(device, LocalTransport.join(id, ranks, rank, options), options);
+      return new Communicator(new CpuCommunicator(device, LocalTransport.join(id, ranks, rank, options), options));
     } catch (Transport.Failure e) {
       throw new CommunicatorException(e, "", device.name());
     }
@@ -105,14 +106,18 @@ public abstract sealed class Communicator implements AutoCloseable permits CpuCo
       throw new IllegalArgumentException("devices is " + devices + "; expected devices of one kind");
     }
     if (devices.get(0) instanceof CudaDevice) {
-      return CudaCommunicator.initGpus(devices.stream().map(CudaDevice.class::cast).toList(), options);
+      return held(CudaCommunicator.initGpus(devices.stream().map(CudaDevice.class::cast).toList(), options));
     }
     LocalTransport[] transports = LocalTransport.all(devices.size());
-    var communicators = new ArrayList<Communicator>();
+    var communicators = new ArrayList<DeviceCommunicator>();
     for (int rank = 0; rank < transports.length; rank++) {
       communicators.add(new CpuCommunicator(devices.get(rank), transports[rank], options));
     }
-    return List.copyOf(communicators);
+    return held(communicators);
+  }
+
+  private static List<Communicator> held(List<? extends DeviceCommunicator> all) {
+    return all.stream().map(Communicator::new).toList();
   }
 
   /**
@@ -130,13 +135,13 @@ public abstract sealed class Communicator implements AutoCloseable permits CpuCo
       return gpuWorld(cuda, options);
     }
     if (!Mpi.isLaunched()) {
-      return new CpuCommunicator(device, LocalTransport.all(1)[0], options);
+      return new Communicator(new CpuCommunicator(device, LocalTransport.all(1)[0], options));
     }
     try {
       MpiTransport transport = MpiTransport.world();
       var communicator = new CpuCommunicator(device, transport, options);
       communicator.introduce(transport);
-      return communicator;
+      return new Communicator(communicator);
     } catch (Transport.Failure e) {
       throw new CommunicatorException(e, "", device.name());
     }
@@ -151,7 +156,7 @@ public abstract sealed class Communicator implements AutoCloseable permits CpuCo
       }
       world.broadcast(bytes, 0);
       UniqueId id = UniqueId.of(bytes.memory().toArray(java.lang.foreign.ValueLayout.JAVA_BYTE));
-      return CudaCommunicator.init(device, id, world.ranks(), world.rank(), options);
+      return new Communicator(CudaCommunicator.init(device, id, world.ranks(), world.rank(), options));
     }
   }
 
@@ -169,15 +174,19 @@ public abstract sealed class Communicator implements AutoCloseable permits CpuCo
   }
 
   /** The device of this rank. */
-  public final Device device() {
+  public Device device() {
     return device;
   }
 
   /** This rank, from 0. */
-  public abstract int rank();
+  public int rank() {
+    return work.rank();
+  }
 
   /** How many ranks there are. */
-  public abstract int ranks();
+  public int ranks() {
+    return work.ranks();
+  }
 
   /**
    * Combines the ranks' tensors; all get the result.
@@ -186,7 +195,7 @@ public abstract sealed class Communicator implements AutoCloseable permits CpuCo
    * @param dst of the type and the number of elements of src, written; src itself or in memory of its own
    * @param op how
    */
-  public final void allReduce(Tensor src, Tensor dst, ReduceOp op) {
+  public void allReduce(Tensor src, Tensor dst, ReduceOp op) {
     checkOp(src, op);
     check("src", src, 0, -1);
     check("dst", dst, Types.OUT, src.elements());
@@ -194,7 +203,7 @@ public abstract sealed class Communicator implements AutoCloseable permits CpuCo
     if (src.memory().address() != dst.memory().address()) {
       Operand.separate("dst", dst, "src", src);
     }
-    startAllReduce(src, dst, op);
+    work.startAllReduce(src, dst, op);
   }
 
   /**
@@ -204,14 +213,14 @@ public abstract sealed class Communicator implements AutoCloseable permits CpuCo
    * @param dst of the type of src, with {@link #ranks} times as many elements, written; in memory of its own, or src is its
    *     part of this rank
    */
-  public final void allGather(Tensor src, Tensor dst) {
+  public void allGather(Tensor src, Tensor dst) {
     check("src", src, 0, -1);
     check("dst", dst, Types.OUT, src.elements() * ranks());
     checkSame(src, dst);
     if (src.memory().address() != dst.memory().address() + rank() * src.memory().byteSize()) {
       Operand.separate("dst", dst, "src", src);
     }
-    startAllGather(src, dst);
+    work.startAllGather(src, dst);
   }
 
   /**
@@ -221,7 +230,7 @@ public abstract sealed class Communicator implements AutoCloseable permits CpuCo
    * @param dst of the type of src, written; in memory of its own, or src's part of this rank
    * @param op how
    */
-  public final void reduceScatter(Tensor src, Tensor dst, ReduceOp op) {
+  public void reduceScatter(Tensor src, Tensor dst, ReduceOp op) {
     checkOp(src, op);
     check("dst", dst, Types.OUT, -1);
     check("src", src, 0, dst.elements() * ranks());
@@ -229,7 +238,7 @@ public abstract sealed class Communicator implements AutoCloseable permits CpuCo
     if (dst.memory().address() != src.memory().address() + rank() * dst.memory().byteSize()) {
       Operand.separate("dst", dst, "src", src);
     }
-    startReduceScatter(src, dst, op);
+    work.startReduceScatter(src, dst, op);
   }
 
   /**
@@ -238,10 +247,10 @@ public abstract sealed class Communicator implements AutoCloseable permits CpuCo
    * @param tensor of any type; read on the root, written on the others
    * @param root the rank that gives
    */
-  public final void broadcast(Tensor tensor, int root) {
+  public void broadcast(Tensor tensor, int root) {
     Check.range("root", root, 0, ranks() - 1L);
     check("tensor", tensor, root == rank() ? 0 : Types.OUT, -1);
-    startBroadcast(tensor, root);
+    work.startBroadcast(tensor, root);
   }
 
   /**
@@ -250,10 +259,10 @@ public abstract sealed class Communicator implements AutoCloseable permits CpuCo
    * @param tensor of any type
    * @param peer the rank that receives it; not this one
    */
-  public final void send(Tensor tensor, int peer) {
+  public void send(Tensor tensor, int peer) {
     checkPeer(peer);
     check("tensor", tensor, 0, -1);
-    startSend(tensor, peer);
+    work.startSend(tensor, peer);
   }
 
   /**
@@ -262,23 +271,31 @@ public abstract sealed class Communicator implements AutoCloseable permits CpuCo
    * @param tensor of the type and the number of elements that were sent, written
    * @param peer the rank that sends it; not this one
    */
-  public final void receive(Tensor tensor, int peer) {
+  public void receive(Tensor tensor, int peer) {
     checkPeer(peer);
     check("tensor", tensor, Types.OUT, -1);
-    startReceive(tensor, peer);
+    work.startReceive(tensor, peer);
   }
 
   /** Waits until all ranks have called this. */
-  public abstract void barrier();
+  public void barrier() {
+    work.barrier();
+  }
 
   /** Ends what is being waited for, on all ranks, with a {@link CommunicatorException}. From any thread. */
-  public abstract void abort();
+  public void abort() {
+    work.abort();
+  }
 
   /** Why this communicator can no longer be used, or nothing if it can. Does not wait. From any thread. */
-  public abstract Optional<MhcException> asyncError();
+  public Optional<MhcException> asyncError() {
+    return work.asyncError();
+  }
 
   /** Whether {@link #close} was called. */
-  public abstract boolean isClosed();
+  public boolean isClosed() {
+    return work.isClosed();
+  }
 
   /**
    * Leaves. On CPUs this does not wait, and who still waits for this rank gets an exception. On GPUs it waits until what was
@@ -286,30 +303,20 @@ public abstract sealed class Communicator implements AutoCloseable permits CpuCo
    * nothing when closed.
    */
   @Override
-  public abstract void close();
+  public void close() {
+    work.close();
+  }
 
-  // ------------------------------------------------------------------------------------------------ what ranks do
-
-  abstract void startAllReduce(Tensor src, Tensor dst, ReduceOp op);
-
-  abstract void startAllGather(Tensor src, Tensor dst);
-
-  abstract void startReduceScatter(Tensor src, Tensor dst, ReduceOp op);
-
-  abstract void startBroadcast(Tensor tensor, int root);
-
-  abstract void startSend(Tensor tensor, int peer);
-
-  abstract void startReceive(Tensor tensor, int peer);
-
-  /** Throws if this communicator is closed or has failed. */
-  abstract void requireUsable();
+  @Override
+  public String toString() {
+    return work.toString();
+  }
 
   // ------------------------------------------------------------------------------------------------ checks
 
   /** count: of elements, -1 for any. */
   private void check(String name, Tensor tensor, int flags, long count) {
-    requireUsable();
+    work.requireUsable();
     try (var _ = device.held()) {
       device.handle();
       Operand.accept(name, tensor, device, Types.ANY | flags, "");

@@ -90,7 +90,7 @@ final class CommunicatorGroup {
           thread.join();
         } catch (InterruptedException e) {
           interrupted = true;
-          tasks.keySet().forEach(Communicator::abort);
+          tasks.keySet().forEach(DeviceCommunicator::abort);
         }
       }
     }

@@ -15,7 +15,7 @@ import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
 
 /** Collectives made of messages: every rank combines its part in the order of the ranks, so that all get the same bits. */
-final class CpuCommunicator extends Communicator {
+final class CpuCommunicator extends DeviceCommunicator {
   private static final int SPINS = 200;
   private static final long NAP = TimeUnit.MICROSECONDS.toNanos(50);
   private static final long LOOK = TimeUnit.MILLISECONDS.toNanos(20); // between looks at whether the others live
@@ -31,6 +31,7 @@ final class CpuCommunicator extends Communicator {
   CpuCommunicator(Device device, Transport transport, CommunicatorOptions options) {
     super(device, options);
     this.transport = transport;
+    device.add(this);
   }
 
   // ------------------------------------------------------------------------------------------------ tasks
@@ -302,7 +303,7 @@ final class CpuCommunicator extends Communicator {
   }
 
   @Override
-  public void barrier() {
+  void barrier() {
     requireUsable();
     submit(task("barrier", () -> {
       MemorySegment marks = room(ranks());
@@ -404,24 +405,24 @@ final class CpuCommunicator extends Communicator {
   // ------------------------------------------------------------------------------------------------ state
 
   @Override
-  public int rank() {
+  int rank() {
     return transport.rank();
   }
 
   @Override
-  public int ranks() {
+  int ranks() {
     return transport.ranks();
   }
 
   @Override
-  public void abort() {
+  void abort() {
     if (!closed && failure == null) {
       transport.abort("rank " + rank() + " has aborted");
     }
   }
 
   @Override
-  public Optional<MhcException> asyncError() {
+  Optional<MhcException> asyncError() {
     CommunicatorException earlier = failure;
     if (earlier != null) {
       return Optional.of(earlier);
@@ -443,7 +444,7 @@ final class CpuCommunicator extends Communicator {
   }
 
   @Override
-  public boolean isClosed() {
+  boolean isClosed() {
     return closed;
   }
 
@@ -458,10 +459,8 @@ final class CpuCommunicator extends Communicator {
         transport.close(false);
       }
     }
-  }
-
-  @Override
-  public String toString() {
-    return "rank " + rank() + " of " + ranks() + " on " + device + (closed ? " (closed)" : "");
+    try (var _ = device.held()) {
+      device.remove(this);
+    }
   }
 }

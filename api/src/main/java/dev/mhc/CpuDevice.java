@@ -9,8 +9,7 @@ import java.lang.foreign.ValueLayout;
 
 /** The CPU backend of libmhc. */
 final class CpuDevice extends Device {
-  private final CpuStream first = new CpuStream(this, Stream.Priority.NORMAL);
-  private final CurrentStream<CpuStream> current = new CurrentStream<>();
+  private final Stream first = new Stream(new CpuStream(this, false), Stream.Priority.NORMAL);
 
   private CpuDevice(MemorySegment handle) {
     super(handle);
@@ -30,21 +29,13 @@ final class CpuDevice extends Device {
   }
 
   @Override
-  public Stream stream() {
-    return current.or(first);
+  Stream first() {
+    return first;
   }
 
-  CpuStream newStream(Stream.Priority priority) {
+  CpuStream newStream() {
     synchronize(); // open
-    return new CpuStream(this, priority);
-  }
-
-  boolean isFirst(CpuStream stream) {
-    return stream == first;
-  }
-
-  void runOn(CpuStream stream, Runnable operations) {
-    current.run(stream, operations);
+    return new CpuStream(this, true);
   }
 
   @Override

@@ -2,7 +2,7 @@
 package dev.mhc;
 
 /** When it was recorded, all before it was done. */
-final class CpuEvent extends Event {
+final class CpuEvent implements DeviceEvent {
   private final CpuDevice device;
   private volatile long nanoseconds;
   private volatile boolean recorded;
@@ -19,9 +19,8 @@ final class CpuEvent extends Event {
   }
 
   @Override
-  public void record(Stream stream) {
+  public void record(DeviceStream stream) {
     requireOpen();
-    requireSameDevice(stream);
     stream.requireOpen();
     nanoseconds = System.nanoTime();
     recorded = true;
@@ -39,12 +38,12 @@ final class CpuEvent extends Event {
   }
 
   @Override
-  boolean isRecorded() {
+  public boolean isRecorded() {
     return recorded;
   }
 
   @Override
-  double elapsed(Event start) {
+  public double elapsed(DeviceEvent start) {
     return (nanoseconds - ((CpuEvent) start).nanoseconds) / 1e6;
   }
 

@@ -30,11 +30,6 @@ final class CpuFp8Gemm extends Fp8Gemm {
   }
 
   @Override
-  boolean isReleased() {
-    return product.isClosed();
-  }
-
-  @Override
   void release() {
     product.close();
     wideA.close();

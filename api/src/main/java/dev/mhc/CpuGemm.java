@@ -18,11 +18,6 @@ final class CpuGemm extends Gemm {
   }
 
   @Override
-  boolean isReleased() {
-    return product.isClosed();
-  }
-
-  @Override
   void release() {
     product.close();
   }

@@ -3,18 +3,18 @@ package dev.mhc;
 
 import java.util.ArrayList;
 import java.util.List;
+import java.util.function.BooleanSupplier;
 
 /** Keeps the Java code, and the memory that it may use. */
-final class CpuGraph extends Graph {
+final class CpuGraph implements DeviceGraph {
   private final CpuDevice device;
+  private final Memory memory;
   private Runnable operations;
-  private List<Storage> held;
-  private volatile boolean closed;
 
   CpuGraph(CpuDevice device, Runnable operations) {
     this.device = device;
     this.operations = operations;
-    held = List.of();
+    memory = new Memory(device);
     update(operations);
   }
 
@@ -36,12 +36,9 @@ final class CpuGraph extends Graph {
 
   @Override
   public void update(Runnable next) {
-    Check.given("operations", next, "what to capture");
     try (var _ = device.held()) {
       requireOpen();
-      List<Storage> before = held;
-      held = hold(device);
-      before.forEach(Storage::exportDone);
+      memory.replace(hold(device));
       operations = next;
     }
   }
@@ -59,16 +56,43 @@ final class CpuGraph extends Graph {
   }
 
   @Override
-  public boolean isClosed() {
-    return closed || device.isClosed();
+  public BooleanSupplier closed() {
+    return memory::isClosed;
   }
 
   @Override
   public void close() {
-    try (var _ = device.held()) {
-      closed = true;
-      held.forEach(Storage::exportDone);
-      held = List.of();
+    memory.close();
+  }
+
+  /** What the device knows of a graph, and has to let go in the end; not the code, which may hold the graph. */
+  private static final class Memory implements Child {
+    private final CpuDevice device;
+    private List<Storage> held = List.of(); // guarded by the device's lock
+    private volatile boolean closed;
+
+    Memory(CpuDevice device) {
+      this.device = device;
+      device.add(this);
+    }
+
+    void replace(List<Storage> next) {
+      List<Storage> before = held;
+      held = next;
+      before.forEach(Storage::exportDone);
+    }
+
+    boolean isClosed() {
+      return closed || device.isClosed();
+    }
+
+    @Override
+    public void close() {
+      try (var _ = device.held()) {
+        closed = true;
+        device.remove(this);
+        replace(List.of());
+      }
     }
   }
 }

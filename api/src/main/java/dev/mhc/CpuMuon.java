@@ -115,11 +115,6 @@ final class CpuMuon extends Muon {
   }
 
   @Override
-  boolean isReleased() {
-    return workspace.closed;
-  }
-
-  @Override
   void release() {
     workspace.close();
   }

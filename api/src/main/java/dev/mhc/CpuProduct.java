@@ -22,7 +22,6 @@ final class CpuProduct {
   private final Matrix result = new Matrix();
   private final Matrix sum = new Matrix(); // the result, or what becomes it
   private final @Nullable Storage[] rooms = new Storage[4]; // copies of A, B, D and the bias
-  private boolean closed;
 
   /** The types of the config are those for which room is made now; others are computed too. */
   CpuProduct(Device device, GemmConfig config) {
@@ -117,17 +116,12 @@ final class CpuProduct {
     }
   }
 
-  boolean isClosed() {
-    return closed || device.isClosed();
-  }
-
   void close() {
     for (Storage room : rooms) {
       if (room != null) {
         room.close();
       }
     }
-    closed = true;
   }
 
   /** One matrix of a tensor, in each call another: rows a stride apart, in elements. Kept, so that a call allocates nothing. */

@@ -2,13 +2,14 @@
 package dev.mhc;
 
 /** A CPU's operations are done when their call returns, so that nothing is ever left to wait for. */
-final class CpuStream extends Stream {
+final class CpuStream implements DeviceStream {
   private final CpuDevice device;
+  private final boolean owned; // else it is the device's own, and ends with it
   private volatile boolean closed;
 
-  CpuStream(CpuDevice device, Priority priority) {
-    super(priority);
+  CpuStream(CpuDevice device, boolean owned) {
     this.device = device;
+    this.owned = owned;
   }
 
   @Override
@@ -17,16 +18,8 @@ final class CpuStream extends Stream {
   }
 
   @Override
-  public void run(Runnable operations) {
-    Check.given("operations", operations, "what to run");
+  public void await(DeviceEvent event) {
     requireOpen();
-    device.runOn(this, operations);
-  }
-
-  @Override
-  public void await(Event event) {
-    requireOpen();
-    requireSameDevice(event);
     event.requireOpen();
   }
 
@@ -48,6 +41,6 @@ final class CpuStream extends Stream {
 
   @Override
   public void close() {
-    closed = !device.isFirst(this) || device.isClosed();
+    closed = owned;
   }
 }

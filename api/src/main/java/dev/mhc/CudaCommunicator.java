@@ -24,7 +24,7 @@ import org.jspecify.annotations.Nullable;
  * waits for. {@link NcclWatch} looks after what is under way: an error that NCCL reports, or a rank that does not come in time,
  * ends the communicator, and with it what waits for it.
  */
-final class CudaCommunicator extends Communicator implements Child {
+final class CudaCommunicator extends DeviceCommunicator {
   /** Those of this process, by name: NCCL does not tell a rank that another has given up. */
   private static final ConcurrentMap<UniqueId, Set<CudaCommunicator>> LOCAL = new ConcurrentHashMap<>();
 
@@ -67,7 +67,7 @@ final class CudaCommunicator extends Communicator implements Child {
     this.handle = handle;
     this.rank = rank;
     this.ranks = ranks;
-    stream = (CudaStream) Stream.create(gpu, Stream.Priority.HIGH);
+    stream = gpu.newStream(Stream.Priority.HIGH);
     gpu.add(this);
     LOCAL.computeIfAbsent(id, any -> ConcurrentHashMap.newKeySet()).add(this);
     NcclWatch.add(this);
@@ -112,7 +112,7 @@ final class CudaCommunicator extends Communicator implements Child {
     return new CudaCommunicator(device, id, result.get(ValueLayout.ADDRESS, 0), rank, ranks, options);
   }
 
-  static List<Communicator> initGpus(List<CudaDevice> devices, CommunicatorOptions options) {
+  static List<CudaCommunicator> initGpus(List<CudaDevice> devices, CommunicatorOptions options) {
     if (new LinkedHashSet<>(devices).size() < devices.size()) {
       throw new IllegalArgumentException("devices is " + devices + ", one of them twice; expected a Device of its own for each"
           + " rank: ranks that share a GPU call Device.cuda for it once each");
@@ -124,7 +124,7 @@ final class CudaCommunicator extends Communicator implements Child {
         join(devices.get(rank), id, devices.size(), rank, handles.asSlice(8L * rank, 8));
       }
     }, devices.get(0).name());
-    var communicators = new ArrayList<Communicator>();
+    var communicators = new ArrayList<CudaCommunicator>();
     for (int rank = 0; rank < devices.size(); rank++) {
       communicators.add(new CudaCommunicator(devices.get(rank), id, handles.getAtIndex(ValueLayout.ADDRESS, rank), rank,
           devices.size(), options));
@@ -273,13 +273,14 @@ final class CudaCommunicator extends Communicator implements Child {
   }
 
   @Override
-  public void barrier() {
+  void barrier() {
+    requireUsable();
     Tensor marked = mark;
     if (marked == null) {
       marked = Tensor.allocate(gpu, DType.INT32, new long[] {1}, false);
       mark = marked;
     }
-    allReduce(marked, marked, ReduceOp.MAX);
+    startAllReduce(marked, marked, ReduceOp.MAX);
     if (!CommunicatorGroup.isOpen()) {
       stream.synchronize();
       requireUsable();
@@ -406,24 +407,24 @@ final class CudaCommunicator extends Communicator implements Child {
   }
 
   @Override
-  public int rank() {
+  int rank() {
     return rank;
   }
 
   @Override
-  public int ranks() {
+  int ranks() {
     return ranks;
   }
 
   @Override
-  public void abort() {
+  void abort() {
     if (!closed) {
       fail(new CommunicatorException(Reason.ABORTED, "rank " + rank + " has aborted", 0, gpu.name()));
     }
   }
 
   @Override
-  public Optional<MhcException> asyncError() {
+  Optional<MhcException> asyncError() {
     if (!closed) {
       watch();
     }
@@ -431,7 +432,7 @@ final class CudaCommunicator extends Communicator implements Child {
   }
 
   @Override
-  public boolean isClosed() {
+  boolean isClosed() {
     return closed || gpu.isClosed();
   }
 
@@ -473,11 +474,6 @@ final class CudaCommunicator extends Communicator implements Child {
     } catch (CudaException e) {
       fail(e);
     }
-  }
-
-  @Override
-  public String toString() {
-    return "rank " + rank + " of " + ranks + " on " + gpu + (isClosed() ? " (closed)" : "");
   }
 
   /** In a group: calls NCCL. */

@@ -49,7 +49,7 @@ public final class CudaDevice extends Device {
   private final CudaStream frees; // frees alone, so that what they come after holds up nobody
   private final MemorySegment pool;
   private final List<MemorySegment> captured = new ArrayList<>(); // contexts of streams that are gone and that graphs use
-  private final CurrentStream<CudaStream> current = new CurrentStream<>();
+  private final Stream firstStream;
   private final int multiprocessors;
   private final int computeCapability;
   private final long l2Bytes;
@@ -62,8 +62,9 @@ public final class CudaDevice extends Device {
   private CudaDevice(MemorySegment context, MemorySegment stream, MemorySegment freeing, MemorySegment pool) {
     super(context);
     this.pool = pool;
-    first = new CudaStream(this, Stream.Priority.NORMAL, stream, context, false);
-    frees = new CudaStream(this, Stream.Priority.NORMAL, freeing, context, false);
+    first = new CudaStream(this, stream, context, false);
+    firstStream = new Stream(first, Stream.Priority.NORMAL);
+    frees = new CudaStream(this, freeing, context, false);
     multiprocessors = attribute(index(), cudart_h.cudaDevAttrMultiProcessorCount());
     computeCapability = 10 * attribute(index(), cudart_h.cudaDevAttrComputeCapabilityMajor())
         + attribute(index(), cudart_h.cudaDevAttrComputeCapabilityMinor());
@@ -247,8 +248,8 @@ public final class CudaDevice extends Device {
   // ------------------------------------------------------------------------------------------------ streams
 
   @Override
-  public Stream stream() {
-    return current.or(first);
+  Stream first() {
+    return firstStream;
   }
 
   @Override
@@ -265,11 +266,11 @@ public final class CudaDevice extends Device {
     frees.synchronize();
   }
 
-  Stream newStream(Stream.Priority priority) {
+  CudaStream newStream(Stream.Priority priority) {
     return call(() -> {
       MemorySegment context = newContext(index());
       try {
-        return new CudaStream(this, priority, newHandle(priority, name()), context, true);
+        return new CudaStream(this, newHandle(priority, name()), context, true);
       } catch (RuntimeException | Error e) {
         destroyContext(context);
         throw e;
@@ -277,14 +278,10 @@ public final class CudaDevice extends Device {
     });
   }
 
-  void runOn(CudaStream stream, Runnable operations) {
-    current.run(stream, operations);
-  }
-
   /** Of this thread. Call with the lock held. */
   CudaStream currentStream() {
     super.handle(); // open
-    return (CudaStream) stream();
+    return (CudaStream) stream().work;
   }
 
   /** Before something is put on the current stream that uses workspace of others. Call with the lock held. */

@@ -8,7 +8,7 @@ import java.lang.foreign.ValueLayout;
 import org.jspecify.annotations.Nullable;
 
 /** A cudaEvent_t. */
-final class CudaEvent extends Event implements Child {
+final class CudaEvent implements DeviceEvent, Child {
   private final CudaDevice device;
   private final MemorySegment handle;
   private volatile boolean recorded;
@@ -52,8 +52,7 @@ final class CudaEvent extends Event implements Child {
   }
 
   @Override
-  public void record(Stream stream) {
-    requireSameDevice(stream);
+  public void record(DeviceStream stream) {
     device.call(() -> {
       ((CudaStream) stream).record(this);
       return null;
@@ -78,12 +77,12 @@ final class CudaEvent extends Event implements Child {
   }
 
   @Override
-  boolean isRecorded() {
+  public boolean isRecorded() {
     return recorded;
   }
 
   @Override
-  double elapsed(Event start) {
+  public double elapsed(DeviceEvent start) {
     return device.call(() -> {
       try (Arena arena = Arena.ofConfined()) {
         MemorySegment result = arena.allocate(ValueLayout.JAVA_FLOAT);

@@ -9,7 +9,6 @@ import org.jspecify.annotations.Nullable;
 final class CudaFp8Gemm extends Fp8Gemm {
   private final @Nullable CudaProduct direct;
   private @Nullable CudaWideFp8 wide;
-  private boolean closed;
   private final CudaScales aScales;
   private final CudaScales bScales;
 
@@ -83,13 +82,7 @@ final class CudaFp8Gemm extends Fp8Gemm {
   }
 
   @Override
-  boolean isReleased() {
-    return closed || device.isClosed();
-  }
-
-  @Override
   void release() {
-    closed = true;
     if (direct != null) {
       direct.close();
     }

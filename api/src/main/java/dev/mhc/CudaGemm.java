@@ -53,11 +53,6 @@ final class CudaGemm extends Gemm {
   }
 
   @Override
-  boolean isReleased() {
-    return product.isClosed();
-  }
-
-  @Override
   void release() {
     product.close();
     if (zeros != null) {

@@ -7,11 +7,12 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.List;
+import java.util.function.BooleanSupplier;
 import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 
 /** A cudaGraphExec_t. Guarded by the device's lock. */
-final class CudaGraph extends Graph implements Child {
+final class CudaGraph implements DeviceGraph, Child {
   private final CudaDevice device;
   private MemorySegment executable = MemorySegment.NULL;
   private List<Storage> held = List.of();
@@ -127,7 +128,6 @@ final class CudaGraph extends Graph implements Child {
 
   @Override
   public void update(Runnable operations) {
-    Check.given("operations", operations, "what to capture");
     device.call(() -> {
       requireOpen();
       capture(operations, this::replace);
@@ -156,8 +156,8 @@ final class CudaGraph extends Graph implements Child {
   }
 
   @Override
-  public boolean isClosed() {
-    return closed || device.isClosed();
+  public BooleanSupplier closed() {
+    return () -> closed || device.isClosed();
   }
 
   @Override

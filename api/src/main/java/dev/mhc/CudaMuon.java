@@ -194,11 +194,6 @@ final class CudaMuon extends Muon {
   }
 
   @Override
-  boolean isReleased() {
-    return workspace.isClosed();
-  }
-
-  @Override
   void release() {
     gram.release();
     square.release();

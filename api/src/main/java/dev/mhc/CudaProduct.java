@@ -97,10 +97,6 @@ final class CudaProduct implements Child {
     });
   }
 
-  boolean isClosed() {
-    return closed || device.isClosed();
-  }
-
   @Override
   public void close() {
     try (var _ = device.held()) {

@@ -9,7 +9,7 @@ import org.jspecify.annotations.Nullable;
  * A cudaStream_t with the native context whose workspace its operations use: two operations at a time must not share one.
  * Guarded by the device's lock.
  */
-final class CudaStream extends Stream implements Child {
+final class CudaStream implements DeviceStream, Child {
   private final CudaDevice device;
   private final MemorySegment handle;
   private final boolean owned; // else it is one of the device's own, and ends with it
@@ -20,8 +20,7 @@ final class CudaStream extends Stream implements Child {
   private @Nullable Capture capture;
   private volatile boolean closed;
 
-  CudaStream(CudaDevice device, Priority priority, MemorySegment handle, MemorySegment context, boolean owned) {
-    super(priority);
+  CudaStream(CudaDevice device, MemorySegment handle, MemorySegment context, boolean owned) {
     this.device = device;
     this.handle = handle;
     this.context = context;
@@ -110,15 +109,7 @@ final class CudaStream extends Stream implements Child {
   }
 
   @Override
-  public void run(Runnable operations) {
-    Check.given("operations", operations, "what to run");
-    requireOpen();
-    device.runOn(this, operations);
-  }
-
-  @Override
-  public void await(Event event) {
-    requireSameDevice(event);
+  public void await(DeviceEvent event) {
     device.call(() -> {
       follow((CudaEvent) event);
       return null;

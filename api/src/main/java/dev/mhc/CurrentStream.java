@@ -4,16 +4,16 @@ package dev.mhc;
 import org.jspecify.annotations.Nullable;
 
 /** The stream of a device that a thread's operations go to, where that is not the device's first. */
-final class CurrentStream<S extends Stream> {
-  private final ThreadLocal<@Nullable S> current = new ThreadLocal<>();
+final class CurrentStream {
+  private final ThreadLocal<@Nullable Stream> current = new ThreadLocal<>();
 
-  S or(S first) {
-    S stream = current.get();
+  Stream or(Stream first) {
+    Stream stream = current.get();
     return stream == null ? first : stream;
   }
 
-  void run(S stream, Runnable operations) {
-    S before = current.get();
+  void run(Stream stream, Runnable operations) {
+    Stream before = current.get();
     current.set(stream);
     try {
       operations.run();

@@ -29,6 +29,9 @@ public abstract sealed class Device implements AutoCloseable permits CpuDevice, 
 
   private final Held held = lock::unlock;
 
+  /** Where this device's operations go, other than to its first stream. */
+  final CurrentStream current = new CurrentStream();
+
   /** How often anything of this device has been closed. Guarded by the lock. */
   long closings;
 
@@ -267,7 +270,12 @@ public abstract sealed class Device implements AutoCloseable permits CpuDevice, 
   }
 
   /** The stream that this thread's operations on this device go to: see {@link Stream#run}. */
-  public abstract Stream stream();
+  public final Stream stream() {
+    return current.or(first());
+  }
+
+  /** The stream that it has to begin with. */
+  abstract Stream first();
 
   /** Waits until everything that was begun on this device is done. On a CPU it always is. */
   public abstract void synchronize();

@@ -5,35 +5,58 @@ package dev.mhc;
  * A point in the work of a {@link Stream}: happens when all that was on the stream before it is done. Belongs to a device,
  * and ends with it. Thread-safe.
  */
-public abstract sealed class Event implements AutoCloseable permits CpuEvent, CudaEvent {
-  Event() {}
+public final class Event implements AutoCloseable {
+  final DeviceEvent work;
+
+  private Event(DeviceEvent work) {
+    this.work = work;
+  }
 
   /** A new event, to be recorded. */
   public static Event create(Device device) {
-    return switch (Check.given("device", device, "a Device")) {
+    Event event = unwatched(Check.given("device", device, "a Device"));
+    Leaks.watch(event, "event of " + device.name(), event.work::isClosed);
+    return event;
+  }
+
+  /** As {@link #create}, for an owner that reports its own leak. */
+  static Event unwatched(Device device) {
+    return new Event(switch (device) {
       case CpuDevice cpu -> new CpuEvent(cpu);
       case CudaDevice cuda -> new CudaEvent(cuda);
-    };
+    });
   }
 
   /** The device whose work it is about. */
-  public abstract Device device();
+  public Device device() {
+    return work.device();
+  }
 
   /** Puts it on a stream; where it was before is forgotten. */
-  public abstract void record(Stream stream);
+  public void record(Stream stream) {
+    if (Check.given("stream", stream, "a Stream").device() != device()) {
+      throw new IllegalArgumentException("stream belongs to another device, " + stream.device() + "; expected one of "
+          + device());
+    }
+    work.record(stream.work);
+  }
 
   /** Whether it has happened. */
-  public abstract boolean isDone();
+  public boolean isDone() {
+    return work.isDone();
+  }
 
   /** Waits until it has happened. Blocks. */
-  public abstract void synchronize();
+  public void synchronize() {
+    work.synchronize();
+  }
 
   /**
    * The device's time from one event to this one, in milliseconds.
    *
    * @throws IllegalStateException if one of them was not recorded
    */
-  public final double millisecondsSince(Event start) {
+  public double millisecondsSince(Event start) {
     if (Check.given("start", start, "an Event").device() != device()) {
       throw new IllegalArgumentException("start belongs to another device, " + start.device() + "; expected one of "
           + device());
@@ -42,38 +65,24 @@ public abstract sealed class Event implements AutoCloseable permits CpuEvent, Cu
     requireRecorded();
     start.synchronize();
     synchronize();
-    return elapsed(start);
+    return work.elapsed(start.work);
   }
 
   private void requireRecorded() {
-    requireOpen();
-    if (!isRecorded()) {
+    work.requireOpen();
+    if (!work.isRecorded()) {
       throw new IllegalStateException("the event was not recorded; expected Event.record or Stream.record before");
     }
   }
 
-  final void requireSameDevice(Stream stream) {
-    if (Check.given("stream", stream, "a Stream").device() != device()) {
-      throw new IllegalArgumentException("stream belongs to another device, " + stream.device() + "; expected one of "
-          + device());
-    }
-  }
-
-  final void requireOpen() {
-    if (isClosed()) {
-      throw new IllegalStateException("the event is closed");
-    }
-  }
-
-  abstract boolean isRecorded();
-
-  /** Of an event that has happened, since one that has. */
-  abstract double elapsed(Event start);
-
   /** Whether it can no longer be used. */
-  public abstract boolean isClosed();
+  public boolean isClosed() {
+    return work.isClosed();
+  }
 
   /** Ends it; who waits for it goes on as before. Does nothing when closed. */
   @Override
-  public abstract void close();
+  public void close() {
+    work.close();
+  }
 }

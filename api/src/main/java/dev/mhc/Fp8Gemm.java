@@ -53,10 +53,10 @@ public abstract sealed class Fp8Gemm extends Prepared permits CpuFp8Gemm, CudaFp
    */
   public static Fp8Gemm create(Device device, Fp8GemmConfig config) {
     Check.given("config", config, "an Fp8GemmConfig");
-    return switch (Check.given("device", device, "a Device")) {
+    return watched("Fp8Gemm of " + config.m() + " x " + config.n() + " x " + config.k(), switch (Check.given("device", device, "a Device")) {
       case CpuDevice cpu -> new CpuFp8Gemm(cpu, config);
       case CudaDevice cuda -> new CudaFp8Gemm(cuda, config);
-    };
+    });
   }
 
   /** The product that was prepared. */
@@ -94,7 +94,7 @@ public abstract sealed class Fp8Gemm extends Prepared permits CpuFp8Gemm, CudaFp
   public void run(Tensor a, Tensor aScale, Tensor b, Tensor bScale, @Nullable Tensor bias, Tensor d) {
     try (var _ = device.held()) {
       device.handle();
-      if (isReleased()) {
+      if (isClosed()) {
         throw new IllegalStateException("the Fp8Gemm is closed");
       }
       check(a, aScale, b, bScale, bias, d);

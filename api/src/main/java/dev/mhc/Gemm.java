@@ -41,10 +41,10 @@ public abstract sealed class Gemm extends Prepared permits CpuGemm, CudaGemm {
    */
   public static Gemm create(Device device, GemmConfig config) {
     Check.given("config", config, "a GemmConfig");
-    return switch (Check.given("device", device, "a Device")) {
+    return watched("Gemm of " + config.m() + " x " + config.n() + " x " + config.k(), switch (Check.given("device", device, "a Device")) {
       case CpuDevice cpu -> new CpuGemm(cpu, config);
       case CudaDevice cuda -> new CudaGemm(cuda, config);
-    };
+    });
   }
 
   /** The product that was prepared. */
@@ -75,7 +75,7 @@ public abstract sealed class Gemm extends Prepared permits CpuGemm, CudaGemm {
   public void run(Tensor a, Tensor b, @Nullable Tensor bias, Tensor d) {
     try (var _ = device.held()) {
       device.handle();
-      if (isReleased()) {
+      if (isClosed()) {
         throw new IllegalStateException("the Gemm is closed");
       }
       check(a, b, bias, d);

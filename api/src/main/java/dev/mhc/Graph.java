@@ -15,8 +15,12 @@ package dev.mhc;
  *
  * <p>Belongs to a device, and ends with it. Thread-safe; other threads wait while one captures.
  */
-public abstract sealed class Graph implements AutoCloseable permits CpuGraph, CudaGraph {
-  Graph() {}
+public final class Graph implements AutoCloseable {
+  private final DeviceGraph work;
+
+  private Graph(DeviceGraph work) {
+    this.work = work;
+  }
 
   /**
    * Captures what Java code puts on a device's current stream, and prepares it.
@@ -27,20 +31,28 @@ public abstract sealed class Graph implements AutoCloseable permits CpuGraph, Cu
    */
   public static Graph capture(Device device, Runnable operations) {
     Check.given("operations", operations, "what to capture");
-    return switch (Check.given("device", device, "a Device")) {
+    var graph = new Graph(switch (Check.given("device", device, "a Device")) {
       case CpuDevice cpu -> new CpuGraph(cpu, operations);
       case CudaDevice cuda -> new CudaGraph(cuda, operations);
-    };
+    });
+    Leaks.watch(graph, "graph of " + device.name(), graph.work.closed());
+    return graph;
   }
 
   /** How many kernels and copies a launch runs: what a GPU is asked for. On a CPU 1, the Java code. */
-  public abstract int size();
+  public int size() {
+    return work.size();
+  }
 
   /** The device. */
-  public abstract Device device();
+  public Device device() {
+    return work.device();
+  }
 
   /** Puts the operations on the device's current stream. */
-  public abstract void launch();
+  public void launch() {
+    work.launch();
+  }
 
   /**
    * Takes other operations, or other operands, in place of those it has; cheap where only operands differ. Launches before
@@ -48,18 +60,18 @@ public abstract sealed class Graph implements AutoCloseable permits CpuGraph, Cu
    *
    * @param operations calls them
    */
-  public abstract void update(Runnable operations);
+  public void update(Runnable operations) {
+    work.update(Check.given("operations", operations, "what to capture"));
+  }
 
   /** Whether it can no longer be used. */
-  public abstract boolean isClosed();
+  public boolean isClosed() {
+    return work.closed().getAsBoolean();
+  }
 
   /** Ends it; launches before run to their end. Does nothing when closed. */
   @Override
-  public abstract void close();
-
-  final void requireOpen() {
-    if (isClosed()) {
-      throw new IllegalStateException("the graph is closed");
-    }
+  public void close() {
+    work.close();
   }
 }

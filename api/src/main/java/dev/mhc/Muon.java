@@ -61,10 +61,10 @@ public abstract sealed class Muon extends Prepared permits CpuMuon, CudaMuon {
     Check.range("batch", batch, 0, Integer.MAX_VALUE);
     Check.range("rows", rows, 1, Integer.MAX_VALUE);
     Check.range("columns", columns, 1, Integer.MAX_VALUE);
-    return switch (Check.given("device", device, "a Device")) {
+    return watched("Muon of " + rows + " x " + columns, switch (Check.given("device", device, "a Device")) {
       case CpuDevice cpu -> new CpuMuon(cpu, config, batch, rows, columns);
       case CudaDevice cuda -> new CudaMuon(cuda, config, batch, rows, columns);
-    };
+    });
   }
 
   /** What was prepared. */
@@ -125,7 +125,7 @@ public abstract sealed class Muon extends Prepared permits CpuMuon, CudaMuon {
 
   private void requireOpen() {
     device.handle();
-    if (isReleased()) {
+    if (isClosed()) {
       throw new IllegalStateException("the Muon is closed");
     }
   }

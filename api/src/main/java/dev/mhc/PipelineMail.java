@@ -4,7 +4,6 @@ package dev.mhc;
 import dev.mhc.PipelineSchedule.Message;
 import dev.mhc.PipelineSchedule.Step;
 import java.util.ArrayDeque;
-import java.util.ArrayList;
 import java.util.Deque;
 import java.util.HashMap;
 import java.util.List;
@@ -45,7 +44,7 @@ final class PipelineMail {
     this.communicator = communicator;
     this.buffers = buffers;
     device = communicator.device();
-    stream = Stream.create(device);
+    stream = Stream.unwatched(device, Stream.Priority.NORMAL);
   }
 
   /** Starts to send what a tick made, taking it over, and to receive what the neighbours made in it. */
@@ -137,7 +136,7 @@ final class PipelineMail {
 
   private Event event() {
     Event free = events.poll();
-    return free != null ? free : Event.create(device);
+    return free != null ? free : Event.unwatched(device);
   }
 
   /** A device that is being closed is locked, and what is under way then would be waited for in vain. */

@@ -26,7 +26,7 @@ import org.jspecify.annotations.Nullable;
  *
  * {@snippet file="dev/mhc/examples/WholeProgram.java" region="pipeline"}
  */
-public final class PipelineStage implements AutoCloseable, Child {
+public final class PipelineStage implements AutoCloseable {
   /**
    * What a rank has of the model in one direction.
    *
@@ -66,8 +66,8 @@ public final class PipelineStage implements AutoCloseable, Child {
   private final PipelineBuffers buffers;
   private final PipelineUrgent urgent;
   private final PipelineMail mail;
+  private final Resources resources;
   private final Map<Step, Tensor> gradients = new HashMap<>(); // of what the last stage has handed to the model
-  private volatile boolean closed;
 
   private PipelineStage(Communicator communicator, PipelineSchedule schedule, PipelineOptions options, List<Part> given) {
     this.communicator = communicator;
@@ -81,7 +81,9 @@ public final class PipelineStage implements AutoCloseable, Child {
       parts.add(new PipelinePart(given.get(direction), buffers, urgent, options.segment(), schedule.training(), stage == 0,
           stage == schedule.ranks() - 1));
     }
-    device.add(this);
+    resources = new Resources(device, buffers, urgent, mail);
+    Resources watched = resources;
+    Leaks.watch(this, "pipeline stage of " + communicator, watched::isClosed);
   }
 
   /**
@@ -114,7 +116,7 @@ public final class PipelineStage implements AutoCloseable, Child {
       streams = i == 0 ? part.layers().get(0).config().streams() : streams;
       PipelineChecks.part("parts[" + i + "]", part, communicator.device(), options, streams);
     }
-    communicator.requireUsable();
+    communicator.work.requireUsable();
     PipelineChecks.agree(communicator, schedule, options, streams);
     return new PipelineStage(communicator, schedule, options, parts);
   }
@@ -126,7 +128,7 @@ public final class PipelineStage implements AutoCloseable, Child {
    * @throws IllegalStateException if this is closed
    */
   public void run() {
-    if (closed) {
+    if (isClosed()) {
       throw new IllegalStateException("the PipelineStage is closed");
     }
     int rank = communicator.rank();
@@ -176,23 +178,48 @@ public final class PipelineStage implements AutoCloseable, Child {
 
   /** Whether it can no longer be used. */
   public boolean isClosed() {
-    return closed;
+    return resources.isClosed();
   }
 
   /** Frees what it keeps; the layers, their gradients and the communicator stay. Does nothing when closed. */
   @Override
   public void close() {
-    if (closed) {
-      return;
+    resources.close();
+    parts.forEach(PipelinePart::close);
+  }
+
+  /** What the device knows of a stage, and has to free in the end; not the model, which may hold the stage. */
+  private static final class Resources implements Child {
+    private final Device device;
+    private final PipelineBuffers buffers;
+    private final PipelineUrgent urgent;
+    private final PipelineMail mail;
+    private volatile boolean closed;
+
+    Resources(Device device, PipelineBuffers buffers, PipelineUrgent urgent, PipelineMail mail) {
+      this.device = device;
+      this.buffers = buffers;
+      this.urgent = urgent;
+      this.mail = mail;
+      device.add(this);
     }
-    closed = true;
-    mail.close();
-    Device device = communicator.device();
-    try (var _ = device.held()) {
-      device.remove(this);
-      urgent.close();
-      parts.forEach(PipelinePart::close);
-      buffers.close();
+
+    boolean isClosed() {
+      return closed;
+    }
+
+    @Override
+    public void close() {
+      if (closed) {
+        return;
+      }
+      closed = true;
+      mail.close();
+      try (var _ = device.held()) {
+        device.remove(this);
+        urgent.close();
+        buffers.close();
+      }
     }
   }
 }

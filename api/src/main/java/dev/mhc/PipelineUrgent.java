@@ -13,9 +13,9 @@ final class PipelineUrgent {
 
   PipelineUrgent(Device device) {
     this.device = device;
-    stream = Stream.create(device, Stream.Priority.HIGH);
-    before = Event.create(device);
-    after = Event.create(device);
+    stream = Stream.unwatched(device, Stream.Priority.HIGH);
+    before = Event.unwatched(device);
+    after = Event.unwatched(device);
   }
 
   void run(Runnable operations) {

@@ -9,7 +9,7 @@ package dev.mhc;
  * <p>Every device has a stream to begin with; {@link #run} leads operations to another. Each stream of a GPU has workspace of
  * its own. Belongs to a device, and ends with it. Thread-safe.
  */
-public abstract sealed class Stream implements AutoCloseable permits CpuStream, CudaStream {
+public final class Stream implements AutoCloseable {
   /** Whose operations a device prefers where it has a choice. */
   public enum Priority {
     /** As most. */
@@ -18,9 +18,11 @@ public abstract sealed class Stream implements AutoCloseable permits CpuStream, 
     HIGH
   }
 
+  final DeviceStream work;
   private final Priority priority;
 
-  Stream(Priority priority) {
+  Stream(DeviceStream work, Priority priority) {
+    this.work = work;
     this.priority = priority;
   }
 
@@ -38,17 +40,26 @@ public abstract sealed class Stream implements AutoCloseable permits CpuStream, 
    */
   public static Stream create(Device device, Priority priority) {
     Check.given("priority", priority, "a Priority");
-    return switch (Check.given("device", device, "a Device")) {
-      case CpuDevice cpu -> cpu.newStream(priority);
+    Stream stream = unwatched(Check.given("device", device, "a Device"), priority);
+    Leaks.watch(stream, "stream of " + device.name(), stream.work::isClosed);
+    return stream;
+  }
+
+  /** As {@link #create(Device, Priority)}, for an owner that reports its own leak. */
+  static Stream unwatched(Device device, Priority priority) {
+    return new Stream(switch (device) {
+      case CpuDevice cpu -> cpu.newStream();
       case CudaDevice cuda -> cuda.newStream(priority);
-    };
+    }, priority);
   }
 
   /** The device whose operations it takes. */
-  public abstract Device device();
+  public Device device() {
+    return work.device();
+  }
 
   /** Its priority. */
-  public final Priority priority() {
+  public Priority priority() {
     return priority;
   }
 
@@ -58,10 +69,14 @@ public abstract sealed class Stream implements AutoCloseable permits CpuStream, 
    * @param operations calls them
    * @throws IllegalStateException if this stream is closed
    */
-  public abstract void run(Runnable operations);
+  public void run(Runnable operations) {
+    Check.given("operations", operations, "what to run");
+    work.requireOpen();
+    device().current.run(this, operations);
+  }
 
   /** A new event, which happens when all that is on this stream now is done. */
-  public final Event record() {
+  public Event record() {
     Event event = Event.create(device());
     try {
       event.record(this);
@@ -73,31 +88,32 @@ public abstract sealed class Stream implements AutoCloseable permits CpuStream, 
   }
 
   /** What is put on this stream from now on begins when the event has happened; this call does not wait. */
-  public abstract void await(Event event);
-
-  /** Waits until all that is on this stream is done. Blocks. */
-  public abstract void synchronize();
-
-  /** Whether all that is on this stream is done. */
-  public abstract boolean isDone();
-
-  /** Whether it can no longer be used. */
-  public abstract boolean isClosed();
-
-  /** Waits until all that is on this stream is done, and ends it; a device's own stays. Does nothing when closed. */
-  @Override
-  public abstract void close();
-
-  final void requireOpen() {
-    if (isClosed()) {
-      throw new IllegalStateException("the stream is closed");
-    }
-  }
-
-  final void requireSameDevice(Event event) {
+  public void await(Event event) {
     if (Check.given("event", event, "an Event").device() != device()) {
       throw new IllegalArgumentException("event belongs to another device, " + event.device() + "; expected one of "
           + device());
     }
+    work.await(event.work);
+  }
+
+  /** Waits until all that is on this stream is done. Blocks. */
+  public void synchronize() {
+    work.synchronize();
+  }
+
+  /** Whether all that is on this stream is done. */
+  public boolean isDone() {
+    return work.isDone();
+  }
+
+  /** Whether it can no longer be used. */
+  public boolean isClosed() {
+    return work.isClosed();
+  }
+
+  /** Waits until all that is on this stream is done, and ends it; a device's own stays. Does nothing when closed. */
+  @Override
+  public void close() {
+    work.close();
   }
 }

@@ -31,9 +31,9 @@
  * carrier with it. On a GPU a call puts its operation on a {@link dev.mhc.Stream} and returns; operations of different streams
  * may run side by side. Different devices run concurrently. Results never depend on the number of threads.
  *
- * <p><b>Lifetimes.</b> Close what you create. Closing a device closes what was created on it. A tensor that is garbage
- * before it is closed is reported to the {@link System.Logger} {@code dev.mhc}, with the place where it was created if
- * the system property {@code mhc.leak.detection} is {@code full} ({@code off}: no report); its memory stays until the
+ * <p><b>Lifetimes.</b> Close what you create. Closing a device closes what was created on it. What is garbage before it is
+ * closed, of whatever type, is reported to the {@link System.Logger} {@code dev.mhc}, with the place where it was created
+ * if the system property {@code mhc.leak.detection} is {@code full} ({@code off}: no report); its memory stays until the
  * device is closed.
  */
 @NullMarked

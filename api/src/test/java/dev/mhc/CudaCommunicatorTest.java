@@ -143,8 +143,8 @@ class CudaCommunicatorTest {
     List<Communicator> ranks = Communicator.initAll(devices);
     Tensor x = devices.get(0).tensor(DType.FP32, 4).fill(1);
     Tensor y = devices.get(1).tensor(DType.FP32, 4).fill(2);
-    CudaCommunicator first = (CudaCommunicator) ranks.get(0);
-    CudaCommunicator second = (CudaCommunicator) ranks.get(1);
+    CudaCommunicator first = (CudaCommunicator) ranks.get(0).work;
+    CudaCommunicator second = (CudaCommunicator) ranks.get(1).work;
     List.of(x, y, x).forEach(tensor -> tensor.storage().export());
     var send = new CudaCommunicator.Part(first, "send", (comm, stream) -> nccl_h.ncclSend(x.memory(), 4,
         nccl_h.ncclFloat32(), 1, comm, stream), x);

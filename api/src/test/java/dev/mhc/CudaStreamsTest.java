@@ -96,7 +96,7 @@ class CudaStreamsTest {
       var call = Linker.nativeLinker().downcallHandle(function,
           FunctionDescriptor.of(ValueLayout.JAVA_INT, ValueLayout.ADDRESS, ValueLayout.ADDRESS));
       MemorySegment result = arena.allocate(ValueLayout.JAVA_INT);
-      assertThat((int) call.invokeExact(((CudaStream) stream).handle(), result)).isZero();
+      assertThat((int) call.invokeExact(((CudaStream) stream.work).handle(), result)).isZero();
       return result.get(ValueLayout.JAVA_INT, 0);
     }
   }

@@ -3,11 +3,13 @@ package dev.mhc;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatIllegalStateException;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import dev.mhc.bindings.generated.mhc_h;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.util.List;
 import org.junit.jupiter.api.Test;
 
 class LifetimeTest {
@@ -38,6 +40,34 @@ class LifetimeTest {
     }
     x.close();
     layer.close();
+  }
+
+  /** A graph keeps memory that was closed; the device does not. */
+  @Test
+  void closingADeviceFreesWhatAGraphHolds() {
+    Device device = Device.cpu(CpuOptions.DEFAULT.withThreads(1));
+    Tensor x = device.tensor(DType.FP32, 4);
+    MemorySegment memory = x.segment();
+    Graph graph = Graph.capture(device, () -> {});
+    x.close();
+    assertThat(memory.scope().isAlive()).isTrue();
+    device.close();
+    assertThat(graph.isClosed()).isTrue();
+    assertThat(memory.scope().isAlive()).isFalse();
+    graph.close();
+  }
+
+  @Test
+  void closingADeviceClosesItsCommunicator() {
+    Device device = Device.cpu(CpuOptions.DEFAULT.withThreads(1));
+    try (Device other = Device.cpu(CpuOptions.DEFAULT.withThreads(1))) {
+      List<Communicator> ranks = Communicator.initAll(List.of(device, other));
+      device.close();
+      assertThat(ranks.get(0).isClosed()).isTrue();
+      assertThatIllegalStateException().isThrownBy(ranks.get(0)::barrier).withMessageContaining("closed");
+      assertThatThrownBy(ranks.get(1)::barrier).isInstanceOf(CommunicatorException.class)
+          .hasMessageContaining("rank 0 has closed its communicator");
+    }
   }
 
   @Test
