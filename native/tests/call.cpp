@@ -87,7 +87,15 @@ mhc_coefficient_set Call::coefficients(const std::string& prefix) const {
 
 std::string Form::describe() const {
   return "T=" + std::to_string(tokens) + " n=" + std::to_string(streams) + " C=" + std::to_string(width) + " " +
-         types.streams.name + "/" + types.layer.name + (layout == Layout::padded ? " padded" : "");
+         types.streams.name + "/" + types.layer.name + (fp8_f ? " f in FP8" : "") +
+         (layout == Layout::padded ? " padded" : "");
+}
+
+Array layer_output(const Call& call, const std::string& prefix) {
+  if (!call.has(prefix + "f_scale")) return call.values(prefix + "f");
+  const Tensor& f = call[prefix + "f"];
+  return oracle::rounded(oracle::Type::fp32, oracle::fp8_dequantize(f.bytes(), call.values(prefix + "f_scale"), f.shape()[0],
+                                                                    f.shape()[1], MHC_FP8_TILE_1X128));
 }
 
 oracle::Parameters oracle_parameters(const Call& call, const std::string& prefix) {

@@ -96,6 +96,7 @@ struct Form {
   bool first = false;        // a boundary without f
   bool norm = false;         // a boundary with norm_weight and y
   bool fp8 = false;          // a boundary with h_fp8
+  bool fp8_f = false;        // f comes in FP8, with f_scale
   bool norm_weight = false;  // parameters.norm_weight, rmsnorm's weight
   int32_t orientation = MHC_OUT_IN;
   int32_t kind = MHC_HEAD_WEIGHTED;
@@ -159,6 +160,9 @@ std::vector<oracle::Shape> shapes();
 void for_each_form(const Form& start, const std::function<void(const Form&, const Context&)>& body);
 // The same for FP8: tile borders, and one row and column beyond them.
 void for_each_tiling(const std::function<void(const Form&, const Context&)>& body);
+
+// F's output as operations see it, and prefix is "layer[1]." for a recompute's: f, or in FP8 f times the scales of its tiles.
+Array layer_output(const Call& call, const std::string& prefix = "");
 
 // Parameters as the oracle takes them, from the call's operands of that prefix.
 oracle::Parameters oracle_parameters(const Call& call, const std::string& prefix);

@@ -151,6 +151,24 @@ void add_streams(Call& call, const Form& s, Random& r, const std::string& name, 
 void add_layer(Call& call, const Form& s, Random& r, const std::string& name, bool optional = false) {
   call.input(name, s.types.layer, {s.tokens, s.width}, r.normals(s.tokens * s.width), 0, optional);
 }
+Element scale_element(const Form& s) {
+  return s.rounding == MHC_FP8_SCALE_POWER_OF_TWO && s.layout == Layout::padded ? kE8m0 : kFp32;
+}
+
+// Scales of tiles, above 0.
+Array scales(const Form& s, Random& r, int64_t count) {
+  Array scale = r.normals(count);
+  for (double& v : scale) v = s.rounding == MHC_FP8_SCALE_POWER_OF_TWO ? std::exp2(std::round(v)) : std::fabs(v);
+  return scale;
+}
+
+// F's output, in FP8 where the form says so.
+void add_layer_output(Call& call, const Form& s, Random& r, const std::string& prefix = "") {
+  if (!s.fp8_f) return add_layer(call, s, r, prefix + "f");
+  const int64_t tiles = (s.width + 127) / 128;
+  call.input(prefix + "f", kE4m3, {s.tokens, s.width}, r.normals(s.tokens * s.width));
+  call.input(prefix + "f_scale", scale_element(s), {s.tokens, tiles}, scales(s, r, s.tokens * tiles));
+}
 void add_mix(Call& call, const Form& s, Random& r, const std::string& name, bool optional = false) {
   call.input(name, kFp32, {s.tokens, s.streams}, r.normals(s.tokens * s.streams), 0, optional);
 }
@@ -254,12 +272,13 @@ std::unique_ptr<Call> make_post(const Form& s, Random& r) {
   auto call = begin<mhc_post_args>("mhc_post", MHC_OP_POST, mhc_post, s, [](auto& c) {
     c.args.x = c.pointer("x");
     c.args.f = c.pointer("f");
+    c.args.f_scale = c.pointer("f_scale");
     c.args.post_mix = c.pointer("post_mix");
     c.args.res_mix = c.pointer("res_mix");
     c.args.x_next = c.pointer("x_next");
   });
   add_streams(*call, s, r, "x");
-  add_layer(*call, s, r, "f");
+  add_layer_output(*call, s, r);
   add_mix(*call, s, r, "post_mix");
   add_matrix(*call, s, r, "res_mix");
   call->output("x_next", s.types.streams, streams_shape(s));
@@ -270,6 +289,7 @@ std::unique_ptr<Call> make_post_backward(const Form& s, Random& r) {
   auto call = begin<mhc_post_backward_args>("mhc_post_backward", MHC_OP_POST_BACKWARD, mhc_post_backward, s, [](auto& c) {
     c.args.x = c.pointer("x");
     c.args.f = c.pointer("f");
+    c.args.f_scale = c.pointer("f_scale");
     c.args.post_mix = c.pointer("post_mix");
     c.args.res_mix = c.pointer("res_mix");
     c.args.d_x_next = c.pointer("d_x_next");
@@ -279,7 +299,7 @@ std::unique_ptr<Call> make_post_backward(const Form& s, Random& r) {
     c.args.d_res_mix = c.pointer("d_res_mix");
   });
   add_streams(*call, s, r, "x");
-  add_layer(*call, s, r, "f");
+  add_layer_output(*call, s, r);
   add_mix(*call, s, r, "post_mix");
   add_matrix(*call, s, r, "res_mix");
   add_streams(*call, s, r, "d_x_next");
@@ -295,7 +315,7 @@ namespace {
 void add_boundary_inputs(Call& call, const Form& s, Random& r) {
   add_streams(call, s, r, "x");
   if (!s.first) {
-    add_layer(call, s, r, "f");
+    add_layer_output(call, s, r);
     add_mix(call, s, r, "post_mix");
     add_matrix(call, s, r, "res_mix", false, 0.5);
   }
@@ -310,6 +330,7 @@ void bind_boundary_inputs(C& c) {
   c.args.parameters = c.parameters("parameters.");
   c.args.x = c.pointer("x");
   c.args.f = c.pointer("f");
+  c.args.f_scale = c.pointer("f_scale");
   c.args.post_mix = c.pointer("post_mix");
   c.args.res_mix = c.pointer("res_mix");
   c.args.shifted_pre_mix = c.pointer("shifted_pre_mix");
@@ -363,7 +384,7 @@ std::unique_ptr<Call> make_boundary_backward(const Form& s, Random& r) {
   add_boundary_inputs(*call, s, r);
   Array entering = call->values("x");
   if (!s.first)
-    entering = oracle::rounded(s.types.streams.type, oracle::post(s.config.orientation, entering, call->values("f"),
+    entering = oracle::rounded(s.types.streams.type, oracle::post(s.config.orientation, entering, layer_output(*call),
                                                                   call->values("post_mix"), call->values("res_mix"), s.shape()));
   add_saved(*call, s, entering);
   add_layer(*call, s, r, "d_h");
@@ -504,10 +525,6 @@ Tiles tiles(const Form& s) {
   return {rows ? s.tokens : (s.tokens + 127) / 128, (s.width + 127) / 128, rows ? 0 : -1};
 }
 
-Element scale_element(const Form& s) {
-  return s.rounding == MHC_FP8_SCALE_POWER_OF_TWO && s.layout == Layout::padded ? kE8m0 : kFp32;
-}
-
 }  // namespace
 
 std::unique_ptr<Call> make_fp8_quantize(const Form& s, Random& r) {
@@ -530,8 +547,7 @@ std::unique_ptr<Call> make_fp8_dequantize(const Form& s, Random& r) {
     c.args.dst = c.pointer("dst");
   });
   const Tiles t = tiles(s);
-  Array scale = r.normals(t.down * t.across);
-  for (double& v : scale) v = s.rounding == MHC_FP8_SCALE_POWER_OF_TWO ? std::exp2(std::round(v)) : std::fabs(v);
+  const Array scale = scales(s, r, t.down * t.across);
   call->input("src", kE4m3, layer_shape(s), r.normals(s.tokens * s.width, 50), t.token_axis);
   call->input("scale", scale_element(s), {t.down, t.across}, scale, t.token_axis);
   call->output("dst", s.types.layer, layer_shape(s), false, 0, t.token_axis);
@@ -588,13 +604,17 @@ std::unique_ptr<Call> make_birkhoff(const Form& s, Random& r) {
 
 std::unique_ptr<Call> make_recompute(const Form& s, Random& r) {
   auto layers = std::make_shared<std::vector<mhc_recompute_layer>>(s.layers);
-  auto call = begin<mhc_recompute_args>("mhc_recompute", MHC_OP_RECOMPUTE, mhc_recompute, s, [layers](auto& c) {
+  auto f_scales = std::make_shared<std::vector<const mhc_tensor*>>(s.layers);
+  auto call = begin<mhc_recompute_args>("mhc_recompute", MHC_OP_RECOMPUTE, mhc_recompute, s, [layers, f_scales](auto& c) {
+    c.args.f_scale = nullptr;
     c.args.x = c.pointer("x");
     c.args.shifted_pre_mix = c.pointer("shifted_pre_mix");
     for (size_t l = 0; l < layers->size(); ++l) {
       const std::string name = "layer[" + std::to_string(l) + "].";
       (*layers)[l] = {c.parameters(name + "parameters."), c.pointer(name + "f"), c.coefficients(name + "out."),
                       c.pointer(name + "x"), c.pointer(name + "h")};
+      (*f_scales)[l] = c.pointer(name + "f_scale");
+      if ((*f_scales)[l]) c.args.f_scale = f_scales->data();
     }
     c.args.layer = layers->data();
     c.args.x_next = c.pointer("x_next");
@@ -604,7 +624,7 @@ std::unique_ptr<Call> make_recompute(const Form& s, Random& r) {
   for (int32_t l = 0; l < s.layers; ++l) {
     const std::string name = "layer[" + std::to_string(l) + "].";
     add_parameters(*call, s, r, name + "parameters.");
-    add_layer(*call, s, r, name + "f");
+    add_layer_output(*call, s, r, name);
     add_coefficients(*call, s, name + "out.");
     call->output(name + "x", s.types.streams, streams_shape(s), true);
     call->output(name + "h", s.types.layer, layer_shape(s), true);

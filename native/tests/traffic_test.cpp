@@ -143,6 +143,30 @@ TEST(TrafficFp8, is_one_pass) {
   EXPECT_EQ(t.row_bytes_written, 2 * 5 * elements + elements);
 }
 
+// f in FP8 is a byte an element less than in bf16, three less than in float32, wherever it is read; its scales are few.
+TEST(TrafficFp8, is_a_byte_an_element_of_f) {
+  if (on_cuda()) return;  // which does not take it yet
+  Random random;
+  Context context(counting());
+  for (const Maker& make : {Maker(make_post), Maker(make_post_backward), Maker(make_boundary), Maker(make_boundary_backward), Maker(make_recompute)})
+    for (const Types& types : kTypes) {
+      Form form;
+      form.tokens = 13;
+      form.width = 300;
+      form.types = types;
+      auto plain = make(form, random);
+      form.fp8_f = true;
+      auto fp8 = make(form, random);
+      SCOPED_TRACE(std::string(plain->function()) + ", " + form.describe());
+      const mhc_traffic before = counted(*plain, context), after = counted(*fp8, context);
+      const uint64_t layers = plain->operation() == MHC_OP_RECOMPUTE ? 3 : 1;
+      EXPECT_EQ(after.row_bytes_read, before.row_bytes_read - layers * 13 * 300 * (types.layer.bytes - 1));
+      EXPECT_EQ(after.row_bytes_written, before.row_bytes_written);
+      EXPECT_GE(after.coefficient_bytes_read, before.coefficient_bytes_read + layers * 13 * 3 * 4);
+      EXPECT_LE(after.coefficient_bytes_read, before.coefficient_bytes_read + layers * 13 * 5 * 4);  // one a chunk of channels
+    }
+}
+
 // More tensors than any other operation has are counted all.
 TEST(TrafficRecompute, is_one_pass_of_many_layers) {
   Random random;

@@ -137,6 +137,7 @@ BLOCK_TYPES = {
     "parameters": Parameters,
     "coefficients": Coefficients,
     "layers": POINTER(RecomputeLayer),
+    "tensors": POINTER(TensorPointer),
 }
 BLOCKS = {
     "coefficients": "config:config parameters:parameters x out:coefficients",
@@ -146,13 +147,14 @@ BLOCKS = {
     "sinkhorn_backward": "config:config accumulate:int logits d_out d_logits",
     "pre": "x pre_mix h",
     "pre_backward": "accumulate:int x pre_mix d_h d_x d_pre_mix",
-    "post": "orientation:int x f post_mix res_mix x_next",
-    "post_backward": "orientation:int accumulate:int x f post_mix res_mix d_x_next d_x d_f d_post_mix d_res_mix",
+    "post": "orientation:int x f post_mix res_mix x_next f_scale",
+    "post_backward": "orientation:int accumulate:int x f post_mix res_mix d_x_next d_x d_f d_post_mix d_res_mix"
+    " f_scale",
     "boundary": "config:config parameters:parameters x f post_mix res_mix x_next shifted_pre_mix next:coefficients h"
-    " norm_weight norm_eps:float fp8_scale_rounding:int y h_fp8 h_scale",
+    " norm_weight norm_eps:float fp8_scale_rounding:int y h_fp8 h_scale f_scale",
     "boundary_backward": "config:config parameters:parameters accumulate:int norm_eps:float x f post_mix res_mix"
     " shifted_pre_mix norm_weight mix inv_rms d_h d_x_next d_pre_mix_next d_post_mix_next d_res_mix_next d_x d_f"
-    " d_post_mix d_res_mix d_shifted_pre_mix d_norm_weight d_parameters:parameters",
+    " d_post_mix d_res_mix d_shifted_pre_mix d_norm_weight d_parameters:parameters f_scale",
     "expand": "embedding x",
     "expand_backward": "accumulate:int d_x d_embedding",
     "head": "config:config kind:int projection scale bias x y mix inv_rms",
@@ -166,7 +168,7 @@ BLOCKS = {
     " composite_contraction",
     "doubly_stochastic_distance": "matrix distance",
     "birkhoff": "matrix weight permutation terms remainder",
-    "recompute": "config:config layers:int x shifted_pre_mix layer:layers x_next",
+    "recompute": "config:config layers:int x shifted_pre_mix layer:layers x_next f_scale:tensors",
 }
 
 

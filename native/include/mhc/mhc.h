@@ -26,8 +26,12 @@
  *   - Streams ([T, n, C]) and layer tensors ([T, C]) are bfloat16, float16 or float32: all of one type, or streams in
  *     float32 with layer tensors in bfloat16 or float16. Everything else is float32 unless said otherwise, and so is
  *     every accumulation.
+ *   - f may also be float8_e4m3fn, with f_scale [T, ceil(C/128)] float32 or float8_e8m0fnu of any strides: an operation then
+ *     works with f * f_scale of its 1x128 tile in float32, as mhc_fp8_dequantize gives it. A C of its traffic is a byte an
+ *     element and the scales. d_f is a gradient with respect to these products, and no FP8: it has the layer tensors' type.
  *   - An output overlaps neither an input nor another output, unless said otherwise.
- *   - Argument blocks begin with struct_size, to be set to sizeof the struct; zero every field that you do not set.
+ *   - Argument blocks begin with struct_size, to be set to sizeof the struct; zero every field that you do not set. A block
+ *     that ends before f_scale, as in the first headers, is one without it.
  *   - NULL for a tensor marked "optional" means: not given, not wanted.
  *   - Results do not depend on the number of threads or on which other tokens are in the batch: same token, same bits.
  *     Gradients of parameters are sums over tokens, taken in an order that depends on T alone; on a GPU also on its number
@@ -397,16 +401,18 @@ typedef struct mhc_pre_backward_args {
 MHC_API mhc_status mhc_pre_backward(mhc_context* context, const mhc_pre_backward_args* args);
 
 /* x_next[o] = sum_i H_res[o][i] * x[i] + post_mix[o] * f. Traffic: reads (n+1)C, writes nC.
- * x_next may be x itself (same data, same strides). */
+ * x_next may be x itself (same data, same strides). With f of float8_e4m3fn: bit for bit what x and the dequantised f give in
+ * float32, rounded to the type of x. */
 typedef struct mhc_post_args {
   size_t struct_size;
   void* stream;
   int32_t orientation;        /* mhc_orientation of res_mix */
   const mhc_tensor* x;        /* [T, n, C] */
-  const mhc_tensor* f;        /* [T, C] */
+  const mhc_tensor* f;        /* [T, C], of a layer tensor's type or float8_e4m3fn */
   const mhc_tensor* post_mix; /* [T, n] */
   const mhc_tensor* res_mix;  /* [T, n, n] */
   mhc_tensor* x_next;         /* [T, n, C], type of x */
+  const mhc_tensor* f_scale;  /* [T, ceil(C/128)] float32 or float8_e8m0fnu, any strides; with f of float8_e4m3fn */
 } mhc_post_args;
 MHC_API mhc_status mhc_post(mhc_context* context, const mhc_post_args* args);
 
@@ -419,14 +425,15 @@ typedef struct mhc_post_backward_args {
   int32_t orientation;
   int32_t accumulate;         /* INPUTS is d_x and d_f; d_post_mix and d_res_mix are always written */
   const mhc_tensor* x;        /* [T, n, C] */
-  const mhc_tensor* f;        /* [T, C] */
+  const mhc_tensor* f;        /* [T, C], of a layer tensor's type or float8_e4m3fn */
   const mhc_tensor* post_mix; /* [T, n] */
   const mhc_tensor* res_mix;  /* [T, n, n] */
   const mhc_tensor* d_x_next; /* [T, n, C], type of x */
   mhc_tensor* d_x;            /* [T, n, C], type of x, optional */
-  mhc_tensor* d_f;            /* [T, C], type of f, optional */
+  mhc_tensor* d_f;            /* [T, C], type of f; where that is FP8 any that goes with x; optional */
   mhc_tensor* d_post_mix;     /* [T, n], optional */
   mhc_tensor* d_res_mix;      /* [T, n, n], optional */
+  const mhc_tensor* f_scale;  /* as in the forward */
 } mhc_post_backward_args;
 MHC_API mhc_status mhc_post_backward(mhc_context* context, const mhc_post_backward_args* args);
 
@@ -443,7 +450,8 @@ typedef struct mhc_boundary_args {
   const mhc_config* config;          /* of layer l+1; its orientation also reads res_mix */
   mhc_parameters parameters;         /* of layer l+1 */
   const mhc_tensor* x;               /* [T, n, C], the residual that entered layer l */
-  const mhc_tensor* f;               /* [T, C], output of F of layer l; optional, together with the next three */
+  const mhc_tensor* f;               /* [T, C], output of F of layer l, of h's type or float8_e4m3fn; optional, together with
+                                        the next three */
   const mhc_tensor* post_mix;        /* [T, n], of layer l */
   const mhc_tensor* res_mix;         /* [T, n, n], of layer l */
   mhc_tensor* x_next;                /* [T, n, C], type of x; may be x itself */
@@ -456,6 +464,7 @@ typedef struct mhc_boundary_args {
   mhc_tensor* y;                     /* [T, C], type of h, optional; needs norm_weight */
   mhc_tensor* h_fp8;                 /* [T, C] float8_e4m3fn, optional: y (h without norm_weight) quantised by 1x128 tiles */
   mhc_tensor* h_scale;               /* [T, ceil(C/128)] float32 or float8_e8m0fnu, any strides; with h_fp8 */
+  const mhc_tensor* f_scale;         /* [T, ceil(C/128)] float32 or float8_e8m0fnu, any strides; with f of float8_e4m3fn */
 } mhc_boundary_args;
 MHC_API mhc_status mhc_boundary(mhc_context* context, const mhc_boundary_args* args);
 
@@ -485,12 +494,13 @@ typedef struct mhc_boundary_backward_args {
   const mhc_tensor* d_post_mix_next; /* [T, n], of next.post_mix; optional: zero */
   const mhc_tensor* d_res_mix_next;  /* [T, n, n], of next.res_mix; optional: zero */
   mhc_tensor* d_x;                   /* [T, n, C], type of x; may be d_x_next itself */
-  mhc_tensor* d_f;                   /* [T, C], type of f; with f */
+  mhc_tensor* d_f;                   /* [T, C], type of d_h; with f */
   mhc_tensor* d_post_mix;            /* [T, n], of layer l; with f */
   mhc_tensor* d_res_mix;             /* [T, n, n], of layer l; with f */
   mhc_tensor* d_shifted_pre_mix;     /* [T, n], optional */
   mhc_tensor* d_norm_weight;         /* [C], optional; accumulated with PARAMETERS */
   mhc_parameter_gradients d_parameters;
+  const mhc_tensor* f_scale;         /* as in the forward */
 } mhc_boundary_backward_args;
 MHC_API mhc_status mhc_boundary_backward(mhc_context* context, const mhc_boundary_backward_args* args);
 
@@ -659,8 +669,8 @@ MHC_API mhc_status mhc_birkhoff(mhc_context* context, const mhc_birkhoff_args* a
 /* One layer of a recomputed block. */
 typedef struct mhc_recompute_layer {
   mhc_parameters parameters; /* of the boundary that enters this layer */
-  const mhc_tensor* f;       /* [T, C]: stored output of F of this layer; optional for the last one, whose x_next is then
-                                not made */
+  const mhc_tensor* f;       /* [T, C]: stored output of F of this layer, float8_e4m3fn where mhc_recompute_args.f_scale has
+                                its scales; optional for the last layer, whose x_next is then not made */
   mhc_coefficient_set out;   /* this layer's coefficients; pre_mix, post_mix, res_mix required */
   mhc_tensor* x;             /* [T, n, C]: the residual that enters this layer, optional; layer 0's is the input */
   mhc_tensor* h;             /* [T, C]: input of F of this layer, optional */
@@ -679,6 +689,8 @@ typedef struct mhc_recompute_args {
   const mhc_tensor* shifted_pre_mix; /* [T, n], when config.shifted: what h of layer l0 uses */
   const mhc_recompute_layer* layer;  /* [L] */
   mhc_tensor* x_next;                /* [T, n, C], the residual that leaves the block; optional; needs f of the last layer */
+  const mhc_tensor* const* f_scale;  /* [L], optional: of each layer [T, ceil(C/128)] float32 or float8_e8m0fnu, any strides,
+                                        with f of float8_e4m3fn; NULL with any other. Layers may differ */
 } mhc_recompute_args;
 MHC_API mhc_status mhc_recompute(mhc_context* context, const mhc_recompute_args* args);
 

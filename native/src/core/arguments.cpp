@@ -221,7 +221,7 @@ bool Arguments::share_memory(const mhc_tensor& one, const mhc_tensor& other) con
   return !interleaved(view_of(one, type), view_of(other, other_type));
 }
 
-bool Arguments::block(const void* args, size_t expected_size) {
+bool Arguments::block(const void* args, size_t expected_size, size_t earlier_size) {
   if (!good()) return false;
   if (!args) {
     fault("args is NULL; expected a pointer to its argument block");
@@ -229,7 +229,7 @@ bool Arguments::block(const void* args, size_t expected_size) {
   }
   size_t size;
   std::memcpy(&size, args, sizeof size);
-  if (size < expected_size) {
+  if (size < expected_size && size != earlier_size) {
     fault("args.struct_size is %zu; expected %zu, the size of the block in this version of the header", size,
           expected_size);
   }

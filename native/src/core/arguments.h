@@ -39,6 +39,7 @@ enum class Types : uint32_t {
   E8M0 = 1u << static_cast<int>(DType::E8M0),
   I32 = 1u << static_cast<int>(DType::I32),
   Row = F32 | F16 | BF16,
+  RowOrE4M3 = Row | E4M3,
   Scale = F32 | E8M0
 };
 
@@ -60,8 +61,10 @@ class Arguments {
   bool good() const { return status_ == MHC_OK; }
   mhc_status status() const { return status_; }
 
-  // The block itself: not NULL, struct_size large enough to hold every field of this library's version.
-  bool block(const void* args, size_t expected_size);
+  // The block itself: not NULL, struct_size large enough to hold every field of this library's version, or just that of an
+  // earlier one.
+  bool block(const void* args, size_t expected_size, size_t earlier_size);
+  bool block(const void* args, size_t expected_size) { return block(args, expected_size, expected_size); }
   void stream(const void* stream);
 
   View in(const char* name, const mhc_tensor* tensor, Shape shape, Types types, Need need = Need::Required,
@@ -130,7 +133,7 @@ class Arguments {
   bool check_strides(const char* name, const View& view, LastDim last, bool written);
   void keep(const char* name, const View& view, bool written, Shape shape);
 
-  static constexpr int kMaxItems = 64;  // boundary_backward has the most, 31
+  static constexpr int kMaxItems = 64;  // boundary_backward has the most, 32
   const char* function_;
   mhc_device device_;
   bool shapes_only_;

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // mhc_context: one backend, one call at a time.
+#include <cstddef>
+#include <cstring>
 #include <mutex>
 #include <new>
 
@@ -20,13 +22,29 @@ struct mhc_context {
 namespace mhc {
 namespace {
 
+// Bytes of a block in the first headers, which had no f_scale.
+template <class Args>
+constexpr size_t first_size() {
+  if constexpr (requires(Args a) { a.f_scale; }) {
+    return offsetof(Args, f_scale);
+  } else {
+    return sizeof(Args);
+  }
+}
+
 // Checks a caller's block and hands it to the backend; with bytes it only asks for the workspace.
 template <class Problem, class Args>
 mhc_status call(mhc_operation operation, const char* name, mhc_context* context, const Args* args, size_t* bytes) {
   if (!context) return fail(MHC_INVALID_ARGUMENT, "%s: context is NULL; expected one from mhc_context_create", name);
   Arguments arguments(name, context->device, bytes != nullptr);
   Problem problem{};
-  if (arguments.block(args, sizeof(Args))) {
+  Args whole;
+  if (arguments.block(args, sizeof(Args), first_size<Args>())) {
+    if (args->struct_size < sizeof(Args)) {
+      whole = {};
+      std::memcpy(static_cast<void*>(&whole), args, first_size<Args>());
+      args = &whole;
+    }
     arguments.stream(args->stream);
     read_arguments(arguments, *args, &problem);
   }

@@ -88,24 +88,25 @@ struct PreBackwardProblem {
 struct PostProblem {
   Sizes sizes;
   int32_t orientation;
-  View x, f, post_mix, res_mix, x_next;
+  View x, f, f_scale, post_mix, res_mix, x_next;  // f_scale is given where f is E4M3
 };
 struct PostBackwardProblem {
   Sizes sizes;
   int32_t orientation;
   bool accumulate_inputs;
-  View x, f, post_mix, res_mix, d_x_next, d_x, d_f, d_post_mix, d_res_mix;
+  View x, f, f_scale, post_mix, res_mix, d_x_next, d_x, d_f, d_post_mix, d_res_mix;
+  DType layer_type;  // type of d_f, and of f unless that is FP8
 };
 struct BoundaryProblem {
   Sizes sizes;
   mhc_config config;
   ParameterViews parameters;
-  View x, f, post_mix, res_mix, x_next, shifted_pre_mix;  // f is not given where there is no post
+  View x, f, f_scale, post_mix, res_mix, x_next, shifted_pre_mix;  // f is not given where there is no post
   CoefficientViews next;
   View h, norm_weight, y, h_fp8, h_scale;
   float norm_eps;
   int32_t fp8_scale_rounding;
-  DType layer_type;  // type of f and h; h is rounded to it even where it is not written
+  DType layer_type;  // type of h, and of f unless that is FP8; h is rounded to it even where it is not written
 };
 struct BoundaryBackwardProblem {
   Sizes sizes;
@@ -113,7 +114,7 @@ struct BoundaryBackwardProblem {
   ParameterViews parameters;
   bool accumulate_inputs, accumulate_parameters;
   float norm_eps;
-  View x, f, post_mix, res_mix, shifted_pre_mix, norm_weight, mix, inv_rms;
+  View x, f, f_scale, post_mix, res_mix, shifted_pre_mix, norm_weight, mix, inv_rms;
   View d_h, d_x_next, d_pre_mix_next, d_post_mix_next, d_res_mix_next;
   View d_x, d_f, d_post_mix, d_res_mix, d_shifted_pre_mix, d_norm_weight;
   ParameterViews d_parameters;
@@ -198,7 +199,7 @@ struct BirkhoffProblem {
 
 struct RecomputeLayerViews {
   ParameterViews parameters;
-  View f;
+  View f, f_scale;
   CoefficientViews out;
   View x, h;
 };
@@ -211,6 +212,7 @@ struct RecomputeProblem {
   DType layer_type;
   // Layers are read one at a time from the caller's block, so that nothing is allocated; they were all checked.
   const mhc_recompute_layer* layer;
+  const mhc_tensor* const* f_scale;
   RecomputeLayerViews at(int32_t index) const;
 };
 

@@ -110,6 +110,25 @@ View read_streams(Arguments& a, const char* name, const mhc_tensor* given, const
   return view;
 }
 
+// F's output: a layer tensor, or E4M3 with the scales of its 1x128 tiles.
+void read_layer_output(Arguments& a, const char* name, const mhc_tensor* given, const mhc_tensor* scale, Need need,
+                       const View& x, Dims& d, View* f, View* f_scale) {
+  *f = a.in(name, given, {d.tokens, d.width}, Types::RowOrE4M3, need);
+  if (!a.good()) return;
+  if (*f && f->type == DType::E4M3) {
+    int64_t tiles = (d.width.value + 127) / 128;
+    *f_scale = a.in("f_scale", scale, {d.tokens, tiles}, Types::Scale, Need::Required, LastDim::AnyStride);
+    return;
+  }
+  a.absent("f_scale", scale, *f ? "f is not float8_e4m3fn" : "there is no f");
+  a.row_types("x", x, name, *f);
+}
+
+// other has the type of f, unless that is FP8.
+void same_type_as_f(Arguments& a, const View& f, const char* other_name, const View& other) {
+  if (f.type != DType::E4M3) a.same_type("f", f, other_name, other);
+}
+
 }  // namespace
 
 void read_arguments(Arguments& a, const mhc_coefficients_args& args, CoefficientsProblem* p) {
@@ -200,11 +219,10 @@ void read_arguments(Arguments& a, const mhc_post_args& args, PostProblem* p) {
   p->orientation = args.orientation;
   p->x = a.in("x", args.x, {d.tokens, d.streams, d.width}, Types::Row);
   check_sizes(a, d);
-  p->f = a.in("f", args.f, {d.tokens, d.width}, Types::Row);
+  read_layer_output(a, "f", args.f, args.f_scale, Need::Required, p->x, d, &p->f, &p->f_scale);
   p->post_mix = a.in("post_mix", args.post_mix, {d.tokens, d.streams}, Types::F32);
   p->res_mix = a.in("res_mix", args.res_mix, {d.tokens, d.streams, d.streams}, Types::F32);
   p->x_next = a.out("x_next", args.x_next, {d.tokens, d.streams, d.width}, Types::Row);
-  a.row_types("x", p->x, "f", p->f);
   a.same_type("x", p->x, "x_next", p->x_next);
   a.no_overlap("x_next", "x");
   p->sizes = d.sizes();
@@ -218,7 +236,7 @@ void read_arguments(Arguments& a, const mhc_post_backward_args& args, PostBackwa
   p->accumulate_inputs = to_inputs(args.accumulate);
   p->x = a.in("x", args.x, {d.tokens, d.streams, d.width}, Types::Row);
   check_sizes(a, d);
-  p->f = a.in("f", args.f, {d.tokens, d.width}, Types::Row);
+  read_layer_output(a, "f", args.f, args.f_scale, Need::Required, p->x, d, &p->f, &p->f_scale);
   p->post_mix = a.in("post_mix", args.post_mix, {d.tokens, d.streams}, Types::F32);
   p->res_mix = a.in("res_mix", args.res_mix, {d.tokens, d.streams, d.streams}, Types::F32);
   p->d_x_next = a.in("d_x_next", args.d_x_next, {d.tokens, d.streams, d.width}, Types::Row);
@@ -226,11 +244,12 @@ void read_arguments(Arguments& a, const mhc_post_backward_args& args, PostBackwa
   p->d_f = a.out("d_f", args.d_f, {d.tokens, d.width}, Types::Row, Need::Optional);
   p->d_post_mix = a.out("d_post_mix", args.d_post_mix, {d.tokens, d.streams}, Types::F32, Need::Optional);
   p->d_res_mix = a.out("d_res_mix", args.d_res_mix, {d.tokens, d.streams, d.streams}, Types::F32, Need::Optional);
-  a.row_types("x", p->x, "f", p->f);
   a.same_type("x", p->x, "d_x_next", p->d_x_next);
   a.same_type("x", p->x, "d_x", p->d_x);
-  a.same_type("f", p->f, "d_f", p->d_f);
+  same_type_as_f(a, p->f, "d_f", p->d_f);
+  a.row_types("x", p->x, "d_f", p->d_f);
   a.no_overlap("d_x", "d_x_next");
+  p->layer_type = p->f.type != DType::E4M3 ? p->f.type : p->d_f ? p->d_f.type : p->x.type;
   p->sizes = d.sizes();
 }
 
@@ -239,7 +258,7 @@ void read_arguments(Arguments& a, const mhc_boundary_args& args, BoundaryProblem
   read_config(a, args.config, &p->config);
   p->x = read_streams(a, "x", args.x, p->config, d);
   int n = p->config.streams;
-  p->f = a.in("f", args.f, {d.tokens, d.width}, Types::Row, Need::Optional);
+  read_layer_output(a, "f", args.f, args.f_scale, Need::Optional, p->x, d, &p->f, &p->f_scale);
   if (a.good() && !args.f) {
     const char* why = "without f there is no post";
     a.absent("post_mix", args.post_mix, why);
@@ -250,7 +269,6 @@ void read_arguments(Arguments& a, const mhc_boundary_args& args, BoundaryProblem
     p->res_mix = a.in("res_mix", args.res_mix, {d.tokens, n, n}, Types::F32);
     p->x_next = a.out("x_next", args.x_next, {d.tokens, n, d.width}, Types::Row);
     a.same_type("x", p->x, "x_next", p->x_next);
-    a.row_types("x", p->x, "f", p->f);
   }
   if (p->config.shifted) {
     p->shifted_pre_mix = a.in("shifted_pre_mix", args.shifted_pre_mix, {d.tokens, n}, Types::F32);
@@ -276,13 +294,13 @@ void read_arguments(Arguments& a, const mhc_boundary_args& args, BoundaryProblem
   if (a.good() && !p->h && !p->y && !p->h_fp8) a.fault("h, y and h_fp8 are all NULL; expected at least one of them");
   a.row_types("x", p->x, "h", p->h);
   a.row_types("x", p->x, "y", p->y);
-  a.same_type("f", p->f, "h", p->h);
-  a.same_type("f", p->f, "y", p->y);
+  same_type_as_f(a, p->f, "h", p->h);
+  same_type_as_f(a, p->f, "y", p->y);
   a.same_type("h", p->h, "y", p->y);
   a.no_overlap("x_next", "x");
   p->norm_eps = args.norm_eps;
   p->fp8_scale_rounding = args.fp8_scale_rounding;
-  p->layer_type = p->f ? p->f.type : p->h ? p->h.type : p->y ? p->y.type : p->x.type;
+  p->layer_type = p->f && p->f.type != DType::E4M3 ? p->f.type : p->h ? p->h.type : p->y ? p->y.type : p->x.type;
   p->sizes = d.sizes(mix_count_of(p->config));
 }
 
@@ -296,7 +314,7 @@ void read_arguments(Arguments& a, const mhc_boundary_backward_args& args, Bounda
   p->norm_eps = args.norm_eps;
   p->x = read_streams(a, "x", args.x, p->config, d);
   int n = p->config.streams;
-  p->f = a.in("f", args.f, {d.tokens, d.width}, Types::Row, Need::Optional);
+  read_layer_output(a, "f", args.f, args.f_scale, Need::Optional, p->x, d, &p->f, &p->f_scale);
   if (a.good() && !args.f) {
     const char* why = "without f there is no post";
     a.absent("post_mix", args.post_mix, why);
@@ -310,8 +328,7 @@ void read_arguments(Arguments& a, const mhc_boundary_backward_args& args, Bounda
     p->d_f = a.out("d_f", args.d_f, {d.tokens, d.width}, Types::Row);
     p->d_post_mix = a.out("d_post_mix", args.d_post_mix, {d.tokens, n}, Types::F32);
     p->d_res_mix = a.out("d_res_mix", args.d_res_mix, {d.tokens, n, n}, Types::F32);
-    a.row_types("x", p->x, "f", p->f);
-    a.same_type("f", p->f, "d_f", p->d_f);
+    same_type_as_f(a, p->f, "d_f", p->d_f);
   }
   if (p->config.shifted) {
     p->shifted_pre_mix = a.in("shifted_pre_mix", args.shifted_pre_mix, {d.tokens, n}, Types::F32);
@@ -334,7 +351,8 @@ void read_arguments(Arguments& a, const mhc_boundary_backward_args& args, Bounda
   p->d_res_mix_next = a.in("d_res_mix_next", args.d_res_mix_next, {d.tokens, n, n}, Types::F32, Need::Optional);
   p->d_x = a.out("d_x", args.d_x, {d.tokens, n, d.width}, Types::Row);
   a.row_types("x", p->x, "d_h", p->d_h);
-  a.same_type("f", p->f, "d_h", p->d_h);
+  same_type_as_f(a, p->f, "d_h", p->d_h);
+  a.same_type("d_h", p->d_h, "d_f", p->d_f);
   a.same_type("x", p->x, "d_x_next", p->d_x_next);
   a.same_type("x", p->x, "d_x", p->d_x);
   read_gradients(a, p->config, args.d_parameters, p->parameters, d, &p->d_parameters);
@@ -551,11 +569,12 @@ void read_arguments(Arguments& a, const mhc_birkhoff_args& args, BirkhoffProblem
 namespace {
 
 // One layer of a recompute: read into views, with the block's own tensors beside it for the overlap check.
-void read_layer(Arguments& a, const mhc_config& config, const mhc_recompute_layer& layer, bool needs_f, Dims& d,
-                RecomputeLayerViews* views) {
+void read_layer(Arguments& a, const mhc_config& config, const mhc_recompute_layer& layer, const mhc_tensor* f_scale,
+                bool needs_f, const View& x, Dims& d, RecomputeLayerViews* views) {
   int n = config.streams;
   read_parameters(a, config, layer.parameters, d, &views->parameters);
-  views->f = a.in("layer.f", layer.f, {d.tokens, d.width}, Types::Row, needs_f ? Need::Required : Need::Optional);
+  read_layer_output(a, "layer.f", layer.f, f_scale, needs_f ? Need::Required : Need::Optional, x, d, &views->f,
+                    &views->f_scale);
   read_coefficients(a, kLayerOut, config, layer.out, d, &views->out);
   views->x = a.out("layer.x", layer.x, {d.tokens, n, d.width}, Types::Row, Need::Optional);
   views->h = a.out("layer.h", layer.h, {d.tokens, d.width}, Types::Row, Need::Optional);
@@ -569,10 +588,11 @@ struct LayerTensor {
   int32_t layer;
   bool written;
 };
-constexpr int kTensorsOfLayer = 12;
+constexpr int kTensorsOfLayer = 13;
 
 // Those of a layer that have elements; returns how many.
-int tensors_of(const Arguments& a, const mhc_recompute_layer& layer, int32_t index, LayerTensor* to) {
+int tensors_of(const Arguments& a, const mhc_recompute_args& args, int32_t index, LayerTensor* to) {
+  const mhc_recompute_layer& layer = args.layer[index];
   const struct {
     const char* name;
     const mhc_tensor* tensor;
@@ -582,6 +602,7 @@ int tensors_of(const Arguments& a, const mhc_recompute_layer& layer, int32_t ind
                             {"parameters.bias", layer.parameters.bias, false},
                             {"parameters.norm_weight", layer.parameters.norm_weight, false},
                             {"f", layer.f, false},
+                            {"f_scale", args.f_scale ? args.f_scale[index] : nullptr, false},
                             {"out.pre_mix", layer.out.pre_mix, true},
                             {"out.post_mix", layer.out.post_mix, true},
                             {"out.res_mix", layer.out.res_mix, true},
@@ -621,7 +642,7 @@ void check_layers_apart(Arguments& a, const mhc_recompute_args& args) {
   LayerTensor tensors[2 * kLayers * kTensorsOfLayer];
   auto collect = [&](int32_t first, LayerTensor* to) {
     int count = 0;
-    for (int32_t l = first; l < std::min(first + kLayers, args.layers); ++l) count += tensors_of(a, args.layer[l], l, to + count);
+    for (int32_t l = first; l < std::min(first + kLayers, args.layers); ++l) count += tensors_of(a, args, l, to + count);
     return count;
   };
   for (int32_t i = 0; a.good() && (i == 0 || i + kLayers < args.layers); i += kLayers) {
@@ -639,7 +660,7 @@ Arguments read_unchecked(const RecomputeProblem& p, int32_t index, RecomputeLaye
   Dims d;
   d.tokens.value = p.sizes.tokens;
   d.width.value = p.sizes.width;
-  read_layer(unchecked, p.config, p.layer[index], false, d, views);
+  read_layer(unchecked, p.config, p.layer[index], p.f_scale ? p.f_scale[index] : nullptr, false, p.x, d, views);
   return unchecked;
 }
 
@@ -672,9 +693,10 @@ void read_arguments(Arguments& a, const mhc_recompute_args& args, RecomputeProbl
     RecomputeLayerViews views;
     Arguments one = block;
     bool needs_f = l + 1 < args.layers || args.x_next;
-    read_layer(one, p->config, args.layer[l], needs_f, d, &views);
+    read_layer(one, p->config, args.layer[l], args.f_scale ? args.f_scale[l] : nullptr, needs_f, p->x, d, &views);
     one.same_type("x", p->x, "layer.x", views.x);
     for (const View* row : {&views.f, &views.h}) {
+      if (row->type == DType::E4M3) continue;
       one.row_types("x", p->x, row == &views.f ? "layer.f" : "layer.h", *row);
       if (!first_layer_tensor) first_layer_tensor = *row;
       one.same_type("layer.f of the first layer", first_layer_tensor, row == &views.f ? "layer.f" : "layer.h", *row);
@@ -687,6 +709,7 @@ void read_arguments(Arguments& a, const mhc_recompute_args& args, RecomputeProbl
   p->device = a.device();
   p->layers = args.layers;
   p->layer = args.layer;
+  p->f_scale = args.f_scale;
   p->sizes = d.sizes(mix_count_of(p->config));
   if (!a.good()) return;
   a.adopt({p, p->layers, [](const void* owner, int32_t index) {

@@ -10,7 +10,7 @@ Space coefficients_space(const CoefficientsProblem& p, int threads) {
 }
 
 void coefficients(const CoefficientsProblem& p, const Job& job) {
-  Entry entry{p.x, {}, {}, {}, p.config.orientation, {}, false};
+  Entry entry{p.x, {}, {}, {}, {}, p.config.orientation, {}, false};
   run_pass({p.sizes, p.config, p.parameters, entry, {}, p.out, nullptr}, p.x.type, job);
 }
 

@@ -3,6 +3,7 @@
 // Infinities and NaNs do not take part in a tile's amax and become NaN; the tile's other elements are as without them.
 #pragma once
 
+#include "core/arguments.h"
 #include "cpu/dispatch.h"
 #include "mhc/mhc.h"
 
@@ -71,6 +72,25 @@ void fp8_quantize_row(const H* src, int64_t width, uint8_t* dst, void* scale, DT
     } else {
       for (int k = 0; k * W < count; ++k) by.store(out + k * W, v[k], count - k * W);
     }
+  }
+}
+
+// The scale of a tile; E8M0 is 2^(bits - 127), and NaN for 255.
+inline float load_fp8_scale(const View& scale, int64_t down, int64_t across) {
+  if (scale.type == DType::E8M0) return e8m0_to_float(load1(scale.at<uint8_t>(down) + across * scale.stride[1]));
+  return load1(scale.at<float>(down) + across * scale.stride[1]);
+}
+
+// Channels first ... last - 1 of a row whose scales are row down of scale, to dst and what follows it.
+template <class H>
+void fp8_dequantize_row(const e4m3* src, const View& scale, int64_t down, int64_t first, int64_t last, H* dst) {
+  for (int64_t begin = first; begin < last;) {
+    const int64_t tile = begin / kFp8Tile, end = std::min(last, (tile + 1) * kFp8Tile);
+    const F by = set(load_fp8_scale(scale, down, tile));
+    for (int64_t c = begin; c < end; c += W) {
+      store_upto(dst + c - first, load_upto(src + c, end - c) * by, end - c);
+    }
+    begin = end;
   }
 }
 

@@ -5,18 +5,10 @@
 namespace mhc::cpu::MHC_TIER {
 namespace {
 
-// 2^(bits - 127), and NaN for 255.
 template <class H>
 void dequantize_row(const Fp8DequantizeProblem& p, int64_t row) {
   int64_t down = p.tile == MHC_FP8_TILE_1X128 ? row : row / kFp8Tile;
-  const e4m3* src = p.src.at<e4m3>(row);
-  H* dst = p.dst.at<H>(row);
-  for (int64_t begin = 0; begin < p.columns; begin += kFp8Tile) {
-    int64_t end = std::min<int64_t>(p.columns, begin + kFp8Tile), across = begin / kFp8Tile * p.scale.stride[1];
-    F scale = set(p.scale.type == DType::E8M0 ? e8m0_to_float(load1(p.scale.at<uint8_t>(down) + across))
-                                              : load1(p.scale.at<float>(down) + across));
-    for (int64_t c = begin; c < end; c += W) store_upto(dst + c, load_upto(src + c, end - c) * scale, end - c);
-  }
+  fp8_dequantize_row(p.src.at<e4m3>(row), p.scale, down, 0, p.columns, p.dst.at<H>(row));
 }
 
 }  // namespace

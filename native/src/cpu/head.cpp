@@ -20,9 +20,9 @@ template <class X, class H, int N>
 void weighted_block(const HeadProblem& p, const HeadAffine& affine, PassScratch<X>& s, int64_t first, int64_t last) {
   const int64_t tokens = last - first;
   const int n = p.sizes.streams;
-  const Entry entry{p.x, {}, {}, {}, MHC_OUT_IN, {}, false};
+  const Entry entry{p.x, {}, {}, {}, {}, MHC_OUT_IN, {}, false};
   for (int64_t t = 0; t < tokens; ++t) {
-    float squares = enter<X, H, N>(entry, first + t, first + t, s.rows, t);
+    float squares = enter_as_it_is(entry, first + t, first + t, s.rows, t);
     s.inv_rms[t] = inv_rms_of(squares, n * p.sizes.width, p.config.rms_eps_mode, p.config.rms_eps);
   }
   make_mix(s, tokens, {p.projection.at<float>(), p.projection.stride[0], false}, n);

@@ -19,7 +19,7 @@ void run_block(const Pass& p, const Projection& projection, const Affine& affine
   int n = p.sizes.streams;
   bool scanned = has_product(p.config) || p.exit;  // static coefficients alone do not look at x
   for (int64_t t = 0; scanned && t < tokens; ++t) {
-    float squares = enter<X, H, N>(p.entry, first + t, first + t, s.rows, t);
+    float squares = enter<X, H, N>(p.entry, first + t, first + t, s, t);
     s.inv_rms[t] = inv_rms_of(squares, n * p.sizes.width, p.config.rms_eps_mode, p.config.rms_eps);
   }
   if (has_product(p.config)) make_mix(s, tokens, projection, p.sizes.mix_count);

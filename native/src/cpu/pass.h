@@ -40,7 +40,7 @@ struct PassScratch {
   float* mix;          // [block][m]
   float* inv_rms;      // [block]
   float* pre;          // [block][n], what h uses
-  char* layer_row;     // one row of h, one of y
+  char* layer_row;     // one row of h, one of y; before that, one of f
   size_t layer_row_bytes;
 
   static size_t lanes_of(const Sizes& s) {
@@ -127,7 +127,7 @@ struct Affine {
 
 // Where a row comes from: x, and with f a post.
 struct Entry {
-  View x, f, post_mix, res_mix;
+  View x, f, f_scale, post_mix, res_mix;
   int32_t orientation;
   View x_next;       // optional
   bool past_caches;  // x_next is too large to be found there again
@@ -136,8 +136,8 @@ struct Entry {
 enum class XNext { None, Stored, Streamed };
 
 // Takes one token's residual to rows slot; its sum of squares comes back. x_token is its index in entry.x.
-template <class X, class H, int N, XNext kNext>
-float enter_after_post(const Entry& entry, int64_t x_token, int64_t token, const Rows<X>& rows, int64_t slot) {
+template <class X, int N, XNext kNext, class H>
+float enter_after_post(const Entry& entry, const H* f, int64_t x_token, int64_t token, const Rows<X>& rows, int64_t slot) {
   const int n = N == kAnyStreams ? rows.streams : N;
   constexpr int kStreams = N == kAnyStreams ? kMaxStreams : N;
   PostMix mix;
@@ -151,7 +151,6 @@ float enter_after_post(const Entry& entry, int64_t x_token, int64_t token, const
     out[i] = kNext == XNext::None ? nullptr : entry.x_next.at<X>(token, i);
     squares[i] = zero();
   }
-  const H* f = entry.f.at<H>(token);
   auto step = [&](int64_t c, auto load_at, auto store_at) {
     F x[kStreams], layer = load_at(f + c);
     for (int i = 0; i < n; ++i) x[i] = load_at(in[i] + c);
@@ -208,12 +207,21 @@ float enter_as_it_is(const Entry& entry, int64_t x_token, int64_t token, const R
   return sum(total);
 }
 
+template <class X, int N, class H>
+float enter_with(const H* f, const Entry& entry, int64_t x_token, int64_t token, const Rows<X>& rows, int64_t slot) {
+  if (!entry.x_next) return enter_after_post<X, N, XNext::None>(entry, f, x_token, token, rows, slot);
+  return entry.past_caches ? enter_after_post<X, N, XNext::Streamed>(entry, f, x_token, token, rows, slot)
+                           : enter_after_post<X, N, XNext::Stored>(entry, f, x_token, token, rows, slot);
+}
+
+// f that is FP8 becomes a row of floats in scratch first, where h's will be.
 template <class X, class H, int N>
-float enter(const Entry& entry, int64_t x_token, int64_t token, const Rows<X>& rows, int64_t slot) {
-  if (!entry.f) return enter_as_it_is(entry, x_token, token, rows, slot);
-  if (!entry.x_next) return enter_after_post<X, H, N, XNext::None>(entry, x_token, token, rows, slot);
-  return entry.past_caches ? enter_after_post<X, H, N, XNext::Streamed>(entry, x_token, token, rows, slot)
-                           : enter_after_post<X, H, N, XNext::Stored>(entry, x_token, token, rows, slot);
+float enter(const Entry& entry, int64_t x_token, int64_t token, const PassScratch<X>& s, int64_t slot) {
+  if (!entry.f) return enter_as_it_is(entry, x_token, token, s.rows, slot);
+  if (!entry.f_scale) return enter_with<X, N>(entry.f.at<H>(token), entry, x_token, token, s.rows, slot);
+  float* f = reinterpret_cast<float*>(s.layer_row);
+  fp8_dequantize_row(entry.f.at<e4m3>(token), entry.f_scale, token, 0, s.rows.width, f);
+  return enter_with<X, N>(f, entry, x_token, token, s.rows, slot);
 }
 
 // mix[t][m] = x . projection^T * inv_rms[t] for the block.

@@ -3,6 +3,7 @@
 
 #include "core/pieces.h"
 #include "cpu/activate.h"
+#include "cpu/fp8.h"
 #include "cpu/post_backward.h"
 #include "cpu/pre.h"
 #include "cpu/product_backward.h"
@@ -49,7 +50,7 @@ Plan plan_of(const BoundaryBackwardProblem& p, int threads) {
   const int64_t stream_bytes = p.sizes.streams * static_cast<int64_t>(size_of(p.x.type));
   const int64_t wide_rows = plan.next + plan.post + (p.d_x && p.d_x_next);
   const int64_t row = plan.pitch * (wide_rows * stream_bytes +
-                                    plan.post * static_cast<int64_t>(size_of(p.f.type)) +
+                                    plan.post * static_cast<int64_t>(p.f_scale ? sizeof(float) : size_of(p.f.type)) +
                                     plan.layer * static_cast<int64_t>(size_of(p.d_h.type)));
   int64_t tokens = p.sizes.tokens;
   plan.block = std::clamp<int64_t>(kRowBytes / std::max<int64_t>(row, 1), 1, std::clamp<int64_t>(tokens, 1, kMaxBlock));
@@ -100,6 +101,7 @@ struct Scratch {
   X *x, *next;    // [block][n][pitch]; without a layer before, next is x
   X* d_next;      // [block][n][pitch]: the share of D that the layer after gives
   H *f, *d_h;     // [block][pitch]
+  float* f_dequantised;  // [block][pitch], in place of an f that is FP8
   PostMix* mix_in;  // [block]: post_mix and H_res of the layer before
   float* pre;     // [block][n]: what makes h
   float* d_pre;   // [block][n]: the scan's result
@@ -120,7 +122,8 @@ struct Scratch {
     x = pieces.take<X>(plan.next ? b * n * plan.pitch : 0);
     next = plan.post ? pieces.take<X>(b * n * plan.pitch) : x;
     d_next = pieces.take<X>(p.d_x && p.d_x_next ? b * n * plan.pitch : 0);
-    f = pieces.take<H>(plan.post ? b * plan.pitch : 0);
+    f = pieces.take<H>(plan.post && !p.f_scale ? b * plan.pitch : 0);
+    f_dequantised = pieces.take<float>(plan.post && p.f_scale ? b * plan.pitch : 0);
     d_h = pieces.take<H>(plan.layer ? b * plan.pitch : 0);
     mix_in = pieces.take<PostMix>(plan.post ? b : 0);
     pre = pieces.take<float>(b * n);
@@ -239,8 +242,17 @@ class Block {
       if (plan.next) bring(p.x.at<X>(token, i), row(s.x, t, i));
       if (p.d_x && p.d_x_next) bring(p.d_x_next.at<X>(token, i), row(s.d_next, t, i));
     }
-    if constexpr (Post) bring(p.f.at<H>(token), s.f + t * plan.pitch);
+    if constexpr (Post) p.f_scale ? dequantise(t) : bring(p.f.at<H>(token), s.f + t * plan.pitch);
     if constexpr (Layer) bring(p.d_h.at<H>(token), s.d_h + t * plan.pitch);
+  }
+  void dequantise(int64_t t) const {
+    float* to = s.f_dequantised + t * plan.pitch;
+    store(to + (p.sizes.width - 1) / W * W, zero());
+    fp8_dequantize_row(p.f.at<e4m3>(first_ + t), p.f_scale, first_ + t, 0, p.sizes.width, to);
+  }
+  LayerRow<H> layer_row(int64_t t) const {
+    if (p.f_scale) return {nullptr, s.f_dequantised + t * plan.pitch};
+    return {s.f + t * plan.pitch, nullptr};
   }
   X* row(X* rows, int64_t t, int stream) const { return rows + (t * n + stream) * plan.pitch; }
 
@@ -256,7 +268,7 @@ class Block {
       F x[kRoom], next[kRoom];
       repeat<N>(n, [&](auto i) MHC_INLINE { next[i] = x[i] = load(row(s.x, t, i) + c); });
       if constexpr (Post) {
-        F f = load(s.f + t * plan.pitch + c);
+        F f = layer_row(t).at(c, W);
         repeat<N>(n, [&](auto o) MHC_INLINE {
           Packed<X> packed = pack<X>(post_value<N>(s.mix_in[t], o, x, f, n));
           next[o] = unpack(packed);
@@ -402,7 +414,7 @@ class Block {
       PostOutputs<X, H> out{p.d_x.at<X>(token) + c, p.d_x.stride[1], p.d_f.at<H>(token) + c, p.accumulate_inputs,
                             plan.past_caches};
       post_backward_chunk<X, H, N, Whole>(s.mix_in[t], n, s.d + at(0, t), plan.block * n * W, row(s.x, t, 0) + c,
-                                          plan.pitch, s.f + t * plan.pitch + c, left, out, s.dots + t * dots_step_);
+                                          plan.pitch, layer_row(t).from(c), left, out, s.dots + t * dots_step_);
     }
   }
 

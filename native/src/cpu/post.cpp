@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cpu/post.h"
 
+#include "cpu/fp8.h"
 #include "cpu/kernels.h"
 
 namespace mhc::cpu::MHC_TIER {
 namespace {
 
-template <class X, class H, int N>
-void post_token(const PostProblem& p, int64_t token) {
+template <class X, int N, class H>
+void post_token(const PostProblem& p, int64_t token, const H* f) {
   int n = N == kAnyStreams ? p.sizes.streams : N;
   PostMix mix;
   mix.load(p.post_mix, p.res_mix, p.orientation, token, n);
-  const H* f = p.f.at<H>(token);
   for (int64_t c = 0; c < p.sizes.width; c += W) {
     int64_t left = p.sizes.width - c;
     F x[N == kAnyStreams ? kMaxStreams : N];
@@ -23,18 +23,38 @@ void post_token(const PostProblem& p, int64_t token) {
   }
 }
 
+template <class Body>
+void for_tokens(const PostProblem& p, const Job& job, const Body& body) {
+  with_streams(p.sizes.streams, [&](auto streams) {
+    for_token_blocks(job.pool, p.sizes.tokens, 16, [&](int worker, int64_t first, int64_t last) {
+      for (int64_t t = first; t < last; ++t) body(streams, worker, t);
+    });
+  });
+}
+
 }  // namespace
 
-Space post_space(const PostProblem&, int) { return {}; }
+// A row of f that is FP8.
+Space post_space(const PostProblem& p, int) {
+  Space space;
+  if (p.f_scale) space.per_thread = static_cast<size_t>(p.sizes.width) * sizeof(float);
+  return space;
+}
 
 void post(const PostProblem& p, const Job& job) {
-  with_row_types(p.x.type, p.f.type, [&](auto x, auto f) {
-    with_streams(p.sizes.streams, [&](auto streams) {
-      for_token_blocks(job.pool, p.sizes.tokens, 16, [&](int, int64_t first, int64_t last) {
-        for (int64_t t = first; t < last; ++t) {
-          post_token<typename decltype(x)::type, typename decltype(f)::type, streams>(p, t);
-        }
+  if (p.f_scale) {
+    with_row_type(p.x.type, [&](auto x) {
+      for_tokens(p, job, [&](auto streams, int worker, int64_t token) {
+        float* f = reinterpret_cast<float*>(job.scratch(worker));
+        fp8_dequantize_row(p.f.at<e4m3>(token), p.f_scale, token, 0, p.sizes.width, f);
+        post_token<typename decltype(x)::type, streams>(p, token, f);
       });
+    });
+    return;
+  }
+  with_row_types(p.x.type, p.f.type, [&](auto x, auto f) {
+    for_tokens(p, job, [&](auto streams, int, int64_t token) {
+      post_token<typename decltype(x)::type, streams>(p, token, p.f.at<typename decltype(f)::type>(token));
     });
   });
 }

@@ -42,6 +42,18 @@ inline void put(T* p, F value, int64_t left, bool past_caches) {
   }
 }
 
+// One token's f from a channel on: as it is stored, or where that is FP8 the floats that were made of it.
+template <class H>
+struct LayerRow {
+  const H* stored;
+  const float* dequantised;
+
+  F at(int64_t c, int64_t left) const {
+    return dequantised ? load_upto(dequantised + c, left) : load_upto(stored + c, left);
+  }
+  LayerRow from(int64_t c) const { return dequantised ? LayerRow{nullptr, dequantised + c} : LayerRow{stored + c, nullptr}; }
+};
+
 // One token's outputs from a channel on; nullptr: not wanted.
 template <class X, class H>
 struct PostOutputs {
@@ -59,7 +71,7 @@ inline int post_dots(int n) { return n + n * n; }
 // chunk has kChunk channels, whatever left says.
 template <class X, class H, int N, bool kWhole>
 inline void post_backward_chunk(const PostMix& mix, int streams, const float* d, int64_t d_step, const X* x,
-                                int64_t x_step, const H* f, int64_t left, const PostOutputs<X, H>& out, F* dots) {
+                                int64_t x_step, const LayerRow<H>& f, int64_t left, const PostOutputs<X, H>& out, F* dots) {
   const StreamCount<N> n(streams);
   constexpr int kRoom = N == kAnyStreams ? kMaxStreams : N;
   const int vectors = kWhole ? kChunkVectors : static_cast<int>((left + W - 1) / W);
@@ -67,7 +79,7 @@ inline void post_backward_chunk(const PostMix& mix, int streams, const float* d,
   F d_post[kRoom];
   repeat<N>(n, [&](auto o) MHC_INLINE { d_post[o] = dots[o]; });
   for (int v = 0; v < vectors; ++v) {
-    F layer = load_upto(f + v * W, left_at(v));
+    F layer = f.at(v * W, left_at(v));
     F d_f = zero();
     repeat<N>(n, [&](auto o) MHC_INLINE {
       F value = load(d + v * d_step + o * W);

@@ -48,12 +48,12 @@ void run_block(const RecomputeProblem& p, const Layer* layers, PassScratch<X>& s
   View residual = view_of(s.rows);
   auto enter_all = [&](const Entry& entry, bool from_scratch) {
     for (int64_t t = 0; t < tokens; ++t) {
-      float squares = enter<X, H, N>(entry, from_scratch ? t : first + t, first + t, s.rows, t);
+      float squares = enter<X, H, N>(entry, from_scratch ? t : first + t, first + t, s, t);
       s.inv_rms[t] = inv_rms_of(squares, n * p.sizes.width, p.config.rms_eps_mode, p.config.rms_eps);
     }
   };
   auto enter_after = [&](const RecomputeLayerViews& before, const View& x_next) {
-    enter_all({residual, before.f, before.out.post_mix, before.out.res_mix, p.config.orientation, x_next,
+    enter_all({residual, before.f, before.f_scale, before.out.post_mix, before.out.res_mix, p.config.orientation, x_next,
                larger_than_caches(x_next)},
               true);
   };
@@ -61,7 +61,7 @@ void run_block(const RecomputeProblem& p, const Layer* layers, PassScratch<X>& s
   for (int32_t l = 0; l < p.layers; ++l) {
     const RecomputeLayerViews& layer = layers[l].views;
     if (l == 0) {
-      enter_all({p.x, {}, {}, {}, p.config.orientation, layer.x, false}, false);
+      enter_all({p.x, {}, {}, {}, {}, p.config.orientation, layer.x, false}, false);
     } else {
       enter_after(layers[l - 1].views, layer.x);
     }

@@ -33,6 +33,7 @@ import static java.lang.foreign.MemoryLayout.PathElement.*;
  *     mhc_tensor *y;
  *     mhc_tensor *h_fp8;
  *     mhc_tensor *h_scale;
+ *     const mhc_tensor *f_scale;
  * }
  * }
  */
@@ -60,7 +61,8 @@ public class mhc_boundary_args {
         mhc_h.C_INT.withName("fp8_scale_rounding"),
         mhc_h.C_POINTER.withName("y"),
         mhc_h.C_POINTER.withName("h_fp8"),
-        mhc_h.C_POINTER.withName("h_scale")
+        mhc_h.C_POINTER.withName("h_scale"),
+        mhc_h.C_POINTER.withName("f_scale")
     ).withName("mhc_boundary_args");
 
     /**
@@ -860,6 +862,50 @@ public class mhc_boundary_args {
      */
     public static void h_scale(MemorySegment struct, MemorySegment fieldValue) {
         struct.set(h_scale$LAYOUT, h_scale$OFFSET, fieldValue);
+    }
+
+    private static final AddressLayout f_scale$LAYOUT = (AddressLayout)$LAYOUT.select(groupElement("f_scale"));
+
+    /**
+     * Layout for field:
+     * {@snippet lang=c :
+     * const mhc_tensor *f_scale
+     * }
+     */
+    public static final AddressLayout f_scale$layout() {
+        return f_scale$LAYOUT;
+    }
+
+    private static final long f_scale$OFFSET = $LAYOUT.byteOffset(groupElement("f_scale"));
+
+    /**
+     * Offset for field:
+     * {@snippet lang=c :
+     * const mhc_tensor *f_scale
+     * }
+     */
+    public static final long f_scale$offset() {
+        return f_scale$OFFSET;
+    }
+
+    /**
+     * Getter for field:
+     * {@snippet lang=c :
+     * const mhc_tensor *f_scale
+     * }
+     */
+    public static MemorySegment f_scale(MemorySegment struct) {
+        return struct.get(f_scale$LAYOUT, f_scale$OFFSET);
+    }
+
+    /**
+     * Setter for field:
+     * {@snippet lang=c :
+     * const mhc_tensor *f_scale
+     * }
+     */
+    public static void f_scale(MemorySegment struct, MemorySegment fieldValue) {
+        struct.set(f_scale$LAYOUT, f_scale$OFFSET, fieldValue);
     }
 
     /**

@@ -41,6 +41,7 @@ import static java.lang.foreign.MemoryLayout.PathElement.*;
  *     mhc_tensor *d_shifted_pre_mix;
  *     mhc_tensor *d_norm_weight;
  *     mhc_parameter_gradients d_parameters;
+ *     const mhc_tensor *f_scale;
  * }
  * }
  */
@@ -76,7 +77,8 @@ public class mhc_boundary_backward_args {
         mhc_h.C_POINTER.withName("d_res_mix"),
         mhc_h.C_POINTER.withName("d_shifted_pre_mix"),
         mhc_h.C_POINTER.withName("d_norm_weight"),
-        mhc_parameter_gradients.layout().withName("d_parameters")
+        mhc_parameter_gradients.layout().withName("d_parameters"),
+        mhc_h.C_POINTER.withName("f_scale")
     ).withName("mhc_boundary_backward_args");
 
     /**
@@ -1228,6 +1230,50 @@ public class mhc_boundary_backward_args {
      */
     public static void d_parameters(MemorySegment struct, MemorySegment fieldValue) {
         MemorySegment.copy(fieldValue, 0L, struct, d_parameters$OFFSET, d_parameters$LAYOUT.byteSize());
+    }
+
+    private static final AddressLayout f_scale$LAYOUT = (AddressLayout)$LAYOUT.select(groupElement("f_scale"));
+
+    /**
+     * Layout for field:
+     * {@snippet lang=c :
+     * const mhc_tensor *f_scale
+     * }
+     */
+    public static final AddressLayout f_scale$layout() {
+        return f_scale$LAYOUT;
+    }
+
+    private static final long f_scale$OFFSET = $LAYOUT.byteOffset(groupElement("f_scale"));
+
+    /**
+     * Offset for field:
+     * {@snippet lang=c :
+     * const mhc_tensor *f_scale
+     * }
+     */
+    public static final long f_scale$offset() {
+        return f_scale$OFFSET;
+    }
+
+    /**
+     * Getter for field:
+     * {@snippet lang=c :
+     * const mhc_tensor *f_scale
+     * }
+     */
+    public static MemorySegment f_scale(MemorySegment struct) {
+        return struct.get(f_scale$LAYOUT, f_scale$OFFSET);
+    }
+
+    /**
+     * Setter for field:
+     * {@snippet lang=c :
+     * const mhc_tensor *f_scale
+     * }
+     */
+    public static void f_scale(MemorySegment struct, MemorySegment fieldValue) {
+        struct.set(f_scale$LAYOUT, f_scale$OFFSET, fieldValue);
     }
 
     /**

@@ -23,6 +23,7 @@ import static java.lang.foreign.MemoryLayout.PathElement.*;
  *     const mhc_tensor *post_mix;
  *     const mhc_tensor *res_mix;
  *     mhc_tensor *x_next;
+ *     const mhc_tensor *f_scale;
  * }
  * }
  */
@@ -41,7 +42,8 @@ public class mhc_post_args {
         mhc_h.C_POINTER.withName("f"),
         mhc_h.C_POINTER.withName("post_mix"),
         mhc_h.C_POINTER.withName("res_mix"),
-        mhc_h.C_POINTER.withName("x_next")
+        mhc_h.C_POINTER.withName("x_next"),
+        mhc_h.C_POINTER.withName("f_scale")
     ).withName("mhc_post_args");
 
     /**
@@ -401,6 +403,50 @@ public class mhc_post_args {
      */
     public static void x_next(MemorySegment struct, MemorySegment fieldValue) {
         struct.set(x_next$LAYOUT, x_next$OFFSET, fieldValue);
+    }
+
+    private static final AddressLayout f_scale$LAYOUT = (AddressLayout)$LAYOUT.select(groupElement("f_scale"));
+
+    /**
+     * Layout for field:
+     * {@snippet lang=c :
+     * const mhc_tensor *f_scale
+     * }
+     */
+    public static final AddressLayout f_scale$layout() {
+        return f_scale$LAYOUT;
+    }
+
+    private static final long f_scale$OFFSET = $LAYOUT.byteOffset(groupElement("f_scale"));
+
+    /**
+     * Offset for field:
+     * {@snippet lang=c :
+     * const mhc_tensor *f_scale
+     * }
+     */
+    public static final long f_scale$offset() {
+        return f_scale$OFFSET;
+    }
+
+    /**
+     * Getter for field:
+     * {@snippet lang=c :
+     * const mhc_tensor *f_scale
+     * }
+     */
+    public static MemorySegment f_scale(MemorySegment struct) {
+        return struct.get(f_scale$LAYOUT, f_scale$OFFSET);
+    }
+
+    /**
+     * Setter for field:
+     * {@snippet lang=c :
+     * const mhc_tensor *f_scale
+     * }
+     */
+    public static void f_scale(MemorySegment struct, MemorySegment fieldValue) {
+        struct.set(f_scale$LAYOUT, f_scale$OFFSET, fieldValue);
     }
 
     /**

@@ -28,6 +28,7 @@ import static java.lang.foreign.MemoryLayout.PathElement.*;
  *     mhc_tensor *d_f;
  *     mhc_tensor *d_post_mix;
  *     mhc_tensor *d_res_mix;
+ *     const mhc_tensor *f_scale;
  * }
  * }
  */
@@ -50,7 +51,8 @@ public class mhc_post_backward_args {
         mhc_h.C_POINTER.withName("d_x"),
         mhc_h.C_POINTER.withName("d_f"),
         mhc_h.C_POINTER.withName("d_post_mix"),
-        mhc_h.C_POINTER.withName("d_res_mix")
+        mhc_h.C_POINTER.withName("d_res_mix"),
+        mhc_h.C_POINTER.withName("f_scale")
     ).withName("mhc_post_backward_args");
 
     /**
@@ -630,6 +632,50 @@ public class mhc_post_backward_args {
      */
     public static void d_res_mix(MemorySegment struct, MemorySegment fieldValue) {
         struct.set(d_res_mix$LAYOUT, d_res_mix$OFFSET, fieldValue);
+    }
+
+    private static final AddressLayout f_scale$LAYOUT = (AddressLayout)$LAYOUT.select(groupElement("f_scale"));
+
+    /**
+     * Layout for field:
+     * {@snippet lang=c :
+     * const mhc_tensor *f_scale
+     * }
+     */
+    public static final AddressLayout f_scale$layout() {
+        return f_scale$LAYOUT;
+    }
+
+    private static final long f_scale$OFFSET = $LAYOUT.byteOffset(groupElement("f_scale"));
+
+    /**
+     * Offset for field:
+     * {@snippet lang=c :
+     * const mhc_tensor *f_scale
+     * }
+     */
+    public static final long f_scale$offset() {
+        return f_scale$OFFSET;
+    }
+
+    /**
+     * Getter for field:
+     * {@snippet lang=c :
+     * const mhc_tensor *f_scale
+     * }
+     */
+    public static MemorySegment f_scale(MemorySegment struct) {
+        return struct.get(f_scale$LAYOUT, f_scale$OFFSET);
+    }
+
+    /**
+     * Setter for field:
+     * {@snippet lang=c :
+     * const mhc_tensor *f_scale
+     * }
+     */
+    public static void f_scale(MemorySegment struct, MemorySegment fieldValue) {
+        struct.set(f_scale$LAYOUT, f_scale$OFFSET, fieldValue);
     }
 
     /**
