@@ -30,8 +30,8 @@ public record Birkhoff(Tensor weight, Tensor permutation, @Nullable Tensor terms
     Check.range("batch", batch, 0, Long.MAX_VALUE);
     Check.range("n", n, 1, 16);
     long k = (n - 1L) * (n - 1L) + 1;
-    return new Birkhoff(device.tensor(DType.FP32, batch, k), device.tensor(DType.INT32, batch, k, n),
-        device.tensor(DType.INT32, batch), device.tensor(DType.FP32, batch));
+    return Device.whole(() -> new Birkhoff(device.tensor(DType.FP32, batch, k), device.tensor(DType.INT32, batch, k, n),
+        device.tensor(DType.INT32, batch), device.tensor(DType.FP32, batch)));
   }
 
   /**

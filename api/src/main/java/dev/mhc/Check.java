@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.mhc;
 
+import java.util.Arrays;
 import org.jspecify.annotations.Nullable;
 
 /** Checks of arguments that are not an operation's tensors. Nothing is allocated unless a check fails. */
@@ -18,6 +19,18 @@ final class Check {
     if (value < low || value > high) {
       throw new IllegalArgumentException(name + " is " + value + "; expected "
           + (high == Long.MAX_VALUE ? "at least " + low : low + " to " + high));
+    }
+  }
+
+  /** No more elements than can be addressed; a dimension of 0 counts as 1, as strides have it. */
+  static void size(String name, long... shape) {
+    long bytes = Long.BYTES;
+    for (long dim : shape) {
+      long extent = Math.max(1, dim);
+      if (bytes > Long.MAX_VALUE / extent) {
+        throw new IllegalArgumentException(name + " is " + Arrays.toString(shape) + "; expected fewer elements");
+      }
+      bytes *= extent;
     }
   }
 

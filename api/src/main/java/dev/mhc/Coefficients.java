@@ -30,10 +30,10 @@ public record Coefficients(Tensor preMix, Tensor postMix, Tensor resMix, @Nullab
     Check.given("config", config, "a HyperConnectionConfig");
     Check.range("tokens", tokens, 0, Long.MAX_VALUE);
     int n = config.streams();
-    return new Coefficients(device.tensor(DType.FP32, tokens, n), device.tensor(DType.FP32, tokens, n),
+    return Device.whole(() -> new Coefficients(device.tensor(DType.FP32, tokens, n), device.tensor(DType.FP32, tokens, n),
         device.tensor(DType.FP32, tokens, n, n),
         config.isDynamic() ? device.tensor(DType.FP32, tokens, config.mixCount()) : null,
-        config.isDynamic() ? device.tensor(DType.FP32, tokens) : null);
+        config.isDynamic() ? device.tensor(DType.FP32, tokens) : null));
   }
 
   /** T. */

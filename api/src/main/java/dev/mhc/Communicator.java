@@ -73,6 +73,7 @@ public final class Communicator implements AutoCloseable {
     Check.range("ranks", ranks, 1, Integer.MAX_VALUE);
     Check.range("rank", rank, 0, ranks - 1L);
     Check.given("options", options, "CommunicatorOptions");
+    requireOpen(device); // or the others would wait for a rank that fails
     if (device instanceof CudaDevice cuda) {
       return new Communicator(CudaCommunicator.init(cuda, id, ranks, rank, options));
     }
@@ -100,7 +101,7 @@ public final class Communicator implements AutoCloseable {
     Check.given("devices", devices, "a list of devices");
     Check.range("devices.size()", devices.size(), 1, Integer.MAX_VALUE);
     for (int i = 0; i < devices.size(); i++) {
-      Check.given("devices[" + i + "]", devices.get(i), "a Device");
+      requireOpen(Check.given("devices[" + i + "]", devices.get(i), "a Device"));
     }
     if (devices.stream().anyMatch(device -> device.type() != devices.get(0).type())) {
       throw new IllegalArgumentException("devices is " + devices + "; expected devices of one kind");
@@ -131,6 +132,7 @@ public final class Communicator implements AutoCloseable {
   public static Communicator world(Device device, CommunicatorOptions options) {
     Check.given("device", device, "a Device");
     Check.given("options", options, "CommunicatorOptions");
+    requireOpen(device); // or the others would wait for a rank that fails
     if (device instanceof CudaDevice cuda) {
       return gpuWorld(cuda, options);
     }
@@ -144,6 +146,12 @@ public final class Communicator implements AutoCloseable {
       return new Communicator(communicator);
     } catch (Transport.Failure e) {
       throw new CommunicatorException(e, "", device.name());
+    }
+  }
+
+  private static void requireOpen(Device device) {
+    try (var _ = device.held()) {
+      device.handle();
     }
   }
 

@@ -60,6 +60,10 @@ final class CpuDevice extends Device {
     Arena arena = Arena.ofShared();
     try {
       return new Storage.Memory(arena.allocate(bytes, 64), arena::close);
+    } catch (OutOfMemoryError e) { // of the system's memory, not of Java's heap
+      arena.close();
+      throw new MhcException("MHC_OUT_OF_MEMORY: there is no memory for " + bytes + " bytes", mhc_h.MHC_OUT_OF_MEMORY(),
+          "MHC_OUT_OF_MEMORY", null, name(), "close tensors, or use smaller ones", e);
     } catch (RuntimeException | Error e) {
       arena.close();
       throw e;

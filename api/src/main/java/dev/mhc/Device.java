@@ -7,10 +7,12 @@ import dev.mhc.bindings.generated.mhc_traffic;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.util.ArrayList;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.concurrent.atomic.AtomicReferenceArray;
 import java.util.concurrent.locks.ReentrantLock;
+import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -24,6 +26,9 @@ import org.jspecify.annotations.Nullable;
  * {@snippet file="dev/mhc/examples/FirstLayer.java" region="device"}
  */
 public abstract sealed class Device implements AutoCloseable permits CpuDevice, CudaDevice {
+  /** What this thread has made for something that is not yet whole; null where it makes none. */
+  private static final ThreadLocal<@Nullable List<Child>> MAKING = new ThreadLocal<>();
+
   /** Held while an operation's arguments are set and while it runs, and while anything of this device is closed. */
   final ReentrantLock lock = new ReentrantLock();
 
@@ -324,6 +329,25 @@ public abstract sealed class Device implements AutoCloseable permits CpuDevice, 
     Native.check(mhc_h.mhc_context_reserve(handle(), bytes), "mhc_context_reserve", name);
   }
 
+  /** Makes something of several children; where that fails, those that it has made by then are closed. */
+  static <T> T whole(Supplier<T> make) {
+    List<Child> outer = MAKING.get();
+    var made = new ArrayList<Child>();
+    MAKING.set(made);
+    try {
+      T result = make.get();
+      if (outer != null) {
+        outer.addAll(made);
+      }
+      return result;
+    } catch (RuntimeException | Error e) {
+      made.reversed().forEach(Child::close);
+      throw e;
+    } finally {
+      MAKING.set(outer);
+    }
+  }
+
   /** Takes the lock, for a try statement to give back. */
   final Held held() {
     lock.lock();
@@ -334,6 +358,10 @@ public abstract sealed class Device implements AutoCloseable permits CpuDevice, 
     try (var _ = held()) {
       handle();
       children.add(child);
+      List<Child> made = MAKING.get();
+      if (made != null) {
+        made.add(child);
+      }
     }
   }
 

@@ -52,8 +52,9 @@ public abstract sealed class Fp8Gemm extends Prepared permits CpuFp8Gemm, CudaFp
    * @throws NativeLibraryException if the library that computes it cannot be loaded
    */
   public static Fp8Gemm create(Device device, Fp8GemmConfig config) {
+    Check.given("device", device, "a Device");
     Check.given("config", config, "an Fp8GemmConfig");
-    return watched("Fp8Gemm of " + config.m() + " x " + config.n() + " x " + config.k(), switch (Check.given("device", device, "a Device")) {
+    return watched("Fp8Gemm of " + config.m() + " x " + config.n() + " x " + config.k(), () -> switch (device) {
       case CpuDevice cpu -> new CpuFp8Gemm(cpu, config);
       case CudaDevice cuda -> new CudaFp8Gemm(cuda, config);
     });

@@ -28,6 +28,8 @@ public record Fp8GemmConfig(long m, long n, long k, Scaling aScaling, Scaling bS
 
     /** The shape of the scales of a matrix of so many rows and columns, each at least 0. */
     public long[] scaleShape(long rows, long columns) {
+      Check.range("rows", rows, 0, Long.MAX_VALUE);
+      Check.range("columns", columns, 0, Long.MAX_VALUE);
       return switch (this) {
         case TENSOR -> new long[] {1};
         case ROW_TILE -> Fp8.scaleShape(Fp8.Tile.ROW, rows, columns);
@@ -54,6 +56,9 @@ public record Fp8GemmConfig(long m, long n, long k, Scaling aScaling, Scaling bS
     if (!Check.given("dType", dType, "a DType").isRow()) {
       throw new IllegalArgumentException("dType is " + dType + "; expected " + Types.names(Types.ROW));
     }
+    Check.size("the shape of A", m, k);
+    Check.size("the shape of B", n, k);
+    Check.size("the shape of D", m, n);
   }
 
   /** DeepSeek-V3's product: 1 x 128 scales for activations, 128 x 128 for weights. */

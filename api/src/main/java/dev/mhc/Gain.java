@@ -25,9 +25,9 @@ public record Gain(@Nullable Tensor forward, @Nullable Tensor backward, @Nullabl
     Check.given("device", device, "a Device");
     Check.range("layers", layers, 1, Long.MAX_VALUE);
     Check.range("tokens", tokens, 0, Long.MAX_VALUE);
-    return new Gain(device.tensor(DType.FP32, layers, tokens), device.tensor(DType.FP32, layers, tokens),
+    return Device.whole(() -> new Gain(device.tensor(DType.FP32, layers, tokens), device.tensor(DType.FP32, layers, tokens),
         device.tensor(DType.FP32, layers, tokens), device.tensor(DType.FP32, layers, tokens),
-        device.tensor(DType.FP32, layers, tokens), device.tensor(DType.FP32, layers, tokens));
+        device.tensor(DType.FP32, layers, tokens), device.tensor(DType.FP32, layers, tokens)));
   }
 
   /**

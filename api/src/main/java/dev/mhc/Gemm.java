@@ -40,8 +40,9 @@ public abstract sealed class Gemm extends Prepared permits CpuGemm, CudaGemm {
    * @throws CublasException if the GPU has no algorithm for it
    */
   public static Gemm create(Device device, GemmConfig config) {
+    Check.given("device", device, "a Device");
     Check.given("config", config, "a GemmConfig");
-    return watched("Gemm of " + config.m() + " x " + config.n() + " x " + config.k(), switch (Check.given("device", device, "a Device")) {
+    return watched("Gemm of " + config.m() + " x " + config.n() + " x " + config.k(), () -> switch (device) {
       case CpuDevice cpu -> new CpuGemm(cpu, config);
       case CudaDevice cuda -> new CudaGemm(cuda, config);
     });

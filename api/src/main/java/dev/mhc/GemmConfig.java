@@ -50,6 +50,9 @@ public record GemmConfig(long m, long n, long k, long batch, boolean transposeA,
     }
     Check.finite("alpha", alpha);
     Check.finite("beta", beta);
+    Check.size("the shape of A", shape(batch, m, k));
+    Check.size("the shape of B", shape(batch, k, n));
+    Check.size("the shape of D", shape(batch, m, n));
   }
 
   /** {@code D = A B}, everything of one type. */
@@ -100,19 +103,19 @@ public record GemmConfig(long m, long n, long k, long batch, boolean transposeA,
 
   /** A as it is stored. */
   long[] aShape() {
-    return shape(transposeA ? k : m, transposeA ? m : k);
+    return shape(batch, transposeA ? k : m, transposeA ? m : k);
   }
 
   /** B as it is stored. */
   long[] bShape() {
-    return shape(transposeB ? n : k, transposeB ? k : n);
+    return shape(batch, transposeB ? n : k, transposeB ? k : n);
   }
 
   long[] dShape() {
-    return shape(m, n);
+    return shape(batch, m, n);
   }
 
-  private long[] shape(long rows, long columns) {
+  private static long[] shape(long batch, long rows, long columns) {
     return batch == 0 ? new long[] {rows, columns} : new long[] {batch, rows, columns};
   }
 }

@@ -21,8 +21,8 @@ public record Gradients(@Nullable Tensor projection, @Nullable Tensor scale, @Nu
   /** New gradients, zero, of each parameter that is given. */
   public static Gradients like(Parameters parameters) {
     Check.given("parameters", parameters, "a Parameters");
-    return new Gradients(zeros(parameters.projection()), zeros(parameters.scale()), zeros(parameters.bias()),
-        zeros(parameters.normWeight()));
+    return Device.whole(() -> new Gradients(zeros(parameters.projection()), zeros(parameters.scale()), zeros(parameters.bias()),
+        zeros(parameters.normWeight())));
   }
 
   private static @Nullable Tensor zeros(@Nullable Tensor like) {

@@ -57,11 +57,13 @@ public abstract sealed class Muon extends Prepared permits CpuMuon, CudaMuon {
    * @throws NativeLibraryException if the library that computes them cannot be loaded
    */
   public static Muon create(Device device, MuonConfig config, long batch, long rows, long columns) {
+    Check.given("device", device, "a Device");
     Check.given("config", config, "a MuonConfig");
     Check.range("batch", batch, 0, Integer.MAX_VALUE);
     Check.range("rows", rows, 1, Integer.MAX_VALUE);
     Check.range("columns", columns, 1, Integer.MAX_VALUE);
-    return watched("Muon of " + rows + " x " + columns, switch (Check.given("device", device, "a Device")) {
+    Check.size("the shape of all matrices", Math.max(1, batch), rows, columns);
+    return watched("Muon of " + rows + " x " + columns, () -> switch (device) {
       case CpuDevice cpu -> new CpuMuon(cpu, config, batch, rows, columns);
       case CudaDevice cuda -> new CudaMuon(cuda, config, batch, rows, columns);
     });

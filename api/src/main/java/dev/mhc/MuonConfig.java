@@ -66,7 +66,10 @@ public record MuonConfig(List<Step> steps, float momentum, boolean nesterov, Sca
 
   /** Checks the values. */
   public MuonConfig {
-    steps = List.copyOf(Check.given("steps", steps, "a list of steps"));
+    for (int i = 0; i < Check.given("steps", steps, "a list of steps").size(); i++) {
+      Check.given("steps[" + i + "]", steps.get(i), "a Step");
+    }
+    steps = List.copyOf(steps);
     if (steps.isEmpty()) {
       throw new IllegalArgumentException("steps is empty; expected at least one step");
     }

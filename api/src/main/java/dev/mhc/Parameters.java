@@ -55,12 +55,16 @@ public record Parameters(@Nullable Tensor projection, @Nullable Tensor scale, @N
     if (config.mode() == HyperConnectionConfig.Mode.RESIDUAL) {
       return none();
     }
+    Check.size("the shape of the projection", config.mixCount(), config.streams(), width);
+    return Device.whole(() -> initial(device, config, config.streams() * width, seed));
+  }
+
+  private static Parameters initial(Device device, HyperConnectionConfig config, long columns, long seed) {
     int m = config.mixCount();
     Tensor bias = device.tensor(DType.FP32, m);
     if (!config.isDynamic()) {
       return ofStatic(bias);
     }
-    long columns = config.streams() * width;
     Tensor projection = device.tensor(DType.FP32, m, columns);
     RandomGenerator random = new SplittableRandom(seed);
     double deviation = 1 / Math.sqrt(columns);

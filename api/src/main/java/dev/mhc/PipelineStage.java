@@ -118,7 +118,7 @@ public final class PipelineStage implements AutoCloseable {
     }
     communicator.work.requireUsable();
     PipelineChecks.agree(communicator, schedule, options, streams);
-    return new PipelineStage(communicator, schedule, options, parts);
+    return Device.whole(() -> new PipelineStage(communicator, schedule, options, parts));
   }
 
   /**

@@ -2,6 +2,7 @@
 package dev.mhc;
 
 import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.function.Supplier;
 
 /** What was prepared on a device and owns workspace there until it or the device is closed. */
 abstract class Prepared implements AutoCloseable {
@@ -12,8 +13,9 @@ abstract class Prepared implements AutoCloseable {
     this.device = device;
   }
 
-  /** Reports its leak, unless it has an owner that does. */
-  static <T extends Prepared> T watched(String what, T made) {
+  /** Makes one that has no owner to report its leak. */
+  static <T extends Prepared> T watched(String what, Supplier<T> make) {
+    T made = Device.whole(make);
     Device device = made.device;
     AtomicBoolean released = ((Prepared) made).released;
     Leaks.watch(made, what, () -> released.get() || device.isClosed());

@@ -573,14 +573,14 @@ public final class Tensor implements AutoCloseable {
       throw new IllegalArgumentException(name + " belongs to another device, " + storage.device
           + "; expected a tensor of this operation's device, " + device);
     }
-    if (isBorrowed) {
-      requireReachable(name);
-    }
   }
 
   private void requireOpen(String name) {
     if (isClosed()) {
       throw new IllegalStateException(name + " is closed: " + this);
+    }
+    if (isBorrowed) {
+      requireReachable(name);
     }
   }
 
@@ -683,11 +683,7 @@ public final class Tensor implements AutoCloseable {
         throw new IllegalArgumentException("shape is " + Arrays.toString(shape) + "; expected no dimension below 0");
       }
     }
-    try {
-      Math.multiplyExact(count(shape), 8L);
-    } catch (ArithmeticException e) {
-      throw new IllegalArgumentException("shape is " + Arrays.toString(shape) + "; expected fewer elements", e);
-    }
+    Check.size("shape", shape);
     return shape.clone();
   }
 
@@ -725,13 +721,18 @@ public final class Tensor implements AutoCloseable {
 
   /** Bytes from the first element to behind the last. */
   static long span(DType type, long[] shape, long[] strides) {
-    long last = 0;
-    for (int i = 0; i < shape.length; i++) {
-      if (shape[i] == 0) {
-        return 0;
+    try {
+      long elements = 1;
+      for (int i = 0; i < shape.length; i++) {
+        if (shape[i] == 0) {
+          return 0;
+        }
+        elements = Math.addExact(elements, Math.multiplyExact(shape[i] - 1, strides[i]));
       }
-      last = Math.addExact(last, Math.multiplyExact(shape[i] - 1, strides[i]));
+      return Math.multiplyExact(elements, (long) type.bytes());
+    } catch (ArithmeticException e) {
+      throw new IllegalArgumentException("strides is " + Arrays.toString(strides) + "; expected smaller ones, for shape "
+          + Arrays.toString(shape), e);
     }
-    return Math.multiplyExact(last + 1, (long) type.bytes());
   }
 }

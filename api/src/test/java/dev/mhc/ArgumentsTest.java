@@ -21,6 +21,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.concurrent.Callable;
 import java.util.concurrent.Executors;
+import java.util.function.Consumer;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeAll;
@@ -254,6 +255,26 @@ class ArgumentsTest {
         a -> with(CONFIG, a,
             (layer, next) -> layer.coefficientsBackward(a.get("x"), a.get("dX"), gradients(a), Accumulate.NONE)),
         x, dX.optionally(), gradients[0], gradients[1], gradients[2]);
+    add("Gemm.run",
+        a -> {
+          try (Gemm gemm = Gemm.create(device, GemmConfig.of(FP32, 2, 3, 4).withBatch(T).withEpilogue(true, Activation.RELU))) {
+            gemm.run(a.get("a"), a.get("b"), a.get("bias"), a.get("d"));
+          }
+        },
+        in("a", FP32, T, 2, 4), in("b", FP32, T, 4, 3), in("bias", FP32, 3), out("d", FP32, T, 2, 3));
+    add("Fp8Gemm.run",
+        a -> {
+          try (Fp8Gemm gemm = Fp8Gemm.create(device, Fp8GemmConfig.tiled(2, 16, 256, BF16).withEpilogue(true, Activation.NONE))) {
+            gemm.run(a.get("a"), a.get("aScale"), a.get("b"), a.get("bScale"), a.get("bias"), a.get("d"));
+          }
+        },
+        in("a", FP8_E4M3, 2, 256), in("aScale", FP32, 2, 2).withAnyStrides(), in("b", FP8_E4M3, 16, 256),
+        in("bScale", FP32, 1, 2).withAnyStrides(), in("bias", BF16, 16), out("d", BF16, 2, 16));
+    add("Muon.orthogonalize", a -> withMuon(muon -> muon.orthogonalize(a.get("matrix"), a.get("result"))),
+        in("matrix", BF16, T, 2, 4), out("result", BF16, T, 2, 4));
+    add("Muon.step",
+        a -> withMuon(muon -> muon.step(a.get("parameter"), a.get("gradient"), a.get("momentum"), 1)),
+        out("parameter", BF16, T, 2, 4), in("gradient", BF16, T, 2, 4), out("momentum", FP32, T, 2, 4));
     add("recompute",
         a -> with(CONFIG, a,
             (layer, next) -> Recompute.of(List.of(layer, next)).run(a.get("x"), null,
@@ -282,6 +303,12 @@ class ArgumentsTest {
   private static Gradients gradients(Arguments a) {
     return new Gradients(a.get("gradients.projection"), a.get("gradients.scale"), a.get("gradients.bias"),
         a.get("gradients.normWeight"));
+  }
+
+  private void withMuon(Consumer<Muon> use) {
+    try (Muon muon = Muon.create(device, MuonConfig.Preset.KELLER_JORDAN.config(), T, 2, 4)) {
+      use.accept(muon);
+    }
   }
 
   private interface Use {
