@@ -179,6 +179,21 @@ Status set(T* to, const void* from, size_t bytes) {
   return kOk;
 }
 
+// 13.1.1, unless MHC_STAND_IN_CUBLASLT says another, such as 120804.
+size_t version() {
+  const char* wanted = std::getenv("MHC_STAND_IN_CUBLASLT");
+  return wanted ? static_cast<size_t>(std::atoi(wanted)) : 130101;
+}
+
+// Modes came with 12.8, those of whole rows and tiles, from 3 on, with 12.9.
+Status set_mode(int* to, const void* from, size_t bytes) {
+  int mode = 0;
+  const Status status = version() < 120800 ? kBadValue : set(&mode, from, bytes);
+  if (status != kOk || (mode >= 3 && version() < 120900)) return kBadValue;
+  *to = mode;
+  return kOk;
+}
+
 bool valid(const void* data, const Layout& layout) {
   const int64_t last = (layout.batch - 1) * layout.batch_stride + (layout.columns - 1) * layout.leading + layout.rows;
   return Device::get().is_valid(data, static_cast<size_t>(last) * bytes_of(type_of(layout.type)));
@@ -195,7 +210,7 @@ constexpr Text kTexts[] = {{0, "CUBLAS_STATUS_SUCCESS"},         {1, "CUBLAS_STA
 
 }  // namespace
 
-MHC_STAND_IN_API size_t cublasLtGetVersion() { return 130101; }
+MHC_STAND_IN_API size_t cublasLtGetVersion() { return version(); }
 MHC_STAND_IN_API size_t cublasLtGetCudartVersion() { return 13000; }
 MHC_STAND_IN_API int cublasLtGetProperty(int type, int* value) { return *value = type == 0 ? 13 : 1, kOk; }
 MHC_STAND_IN_API const char* cublasLtGetStatusName(int code) {
@@ -242,8 +257,8 @@ MHC_STAND_IN_API int cublasLtMatmulDescSetAttribute(void* handle, int attribute,
     case 17: return set(&product->scale_a, value, bytes);
     case 18: return set(&product->scale_b, value, bytes);
     case 26: return set(&product->bias_type, value, bytes);
-    case 31: return set(&product->mode_a, value, bytes);
-    case 32: return set(&product->mode_b, value, bytes);
+    case 31: return set_mode(&product->mode_a, value, bytes);
+    case 32: return set_mode(&product->mode_b, value, bytes);
     default: return kBadValue;
   }
 }

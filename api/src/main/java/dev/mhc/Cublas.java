@@ -35,6 +35,12 @@ final class Cublas {
         cublaslt_h.cublasLtGetStatusString(code).getString(0), function, device, hint(code));
   }
 
+  /** Such as 12.8.4. */
+  static String versionText() {
+    long version = version();
+    return version / 10000 + "." + version / 100 % 100 + "." + version % 100;
+  }
+
   /** Whether there is no such product here; of versions before 12.9, which do not know all scales, an invalid value. */
   static boolean isUnsupported(CublasException e) {
     return e.code() == cublaslt_h.CUBLAS_STATUS_NOT_SUPPORTED() || e.code() == cublaslt_h.CUBLAS_STATUS_ARCH_MISMATCH()

@@ -3,10 +3,13 @@ package dev.mhc;
 
 import dev.mhc.Fp8GemmConfig.Scaling;
 import dev.mhc.bindings.generated.cublaslt.cublaslt_h;
+import java.lang.System.Logger.Level;
 import org.jspecify.annotations.Nullable;
 
 /** An FP8 product on a GPU, which multiplies tiles and scales their sums; where it has none, what {@link CudaWideFp8} does. */
 final class CudaFp8Gemm extends Fp8Gemm {
+  private static final int FIRST_WITH_TILES = 120900; // of cuBLASLt
+
   private final @Nullable CudaProduct direct;
   private @Nullable CudaWideFp8 wide;
   private final CudaScales aScales;
@@ -29,10 +32,14 @@ final class CudaFp8Gemm extends Fp8Gemm {
           LtMatrix.compact(DType.FP8_E4M3, config.n(), config.k(), 1),
           LtMatrix.compact(config.dType(), config.m(), config.n(), 1), config.bias() ? config.dType() : null);
     } catch (CublasException e) {
-      if (Cublas.isUnsupported(e)) {
-        return null;
+      if (!Cublas.isUnsupported(e)) {
+        throw e;
       }
-      throw e;
+      boolean tooOld = config.aScaling() == Scaling.ROW_TILE && Cublas.version() < FIRST_WITH_TILES;
+      Native.LOG.log(tooOld ? Level.INFO : Level.DEBUG, "FP8 matrices are dequantised first: {0}", tooOld
+          ? "cuBLASLt " + Cublas.versionText() + " has no products with 1 x 128 and 128 x 128 scales, which came with 12.9"
+          : e.getMessage());
+      return null;
     }
   }
 

@@ -46,8 +46,8 @@ final class LtPlan {
       cublas.set(product, cublaslt_h.CUBLASLT_MATMUL_DESC_TRANSA(), operation(form.transposeB));
       cublas.set(product, cublaslt_h.CUBLASLT_MATMUL_DESC_TRANSB(), operation(form.transposeA));
       cublas.set(product, cublaslt_h.CUBLASLT_MATMUL_DESC_EPILOGUE(), epilogue(form));
-      cublas.set(product, cublaslt_h.CUBLASLT_MATMUL_DESC_A_SCALE_MODE(), form.bScaling);
-      cublas.set(product, cublaslt_h.CUBLASLT_MATMUL_DESC_B_SCALE_MODE(), form.aScaling);
+      scaling(cublaslt_h.CUBLASLT_MATMUL_DESC_A_SCALE_MODE(), form.bScaling);
+      scaling(cublaslt_h.CUBLASLT_MATMUL_DESC_B_SCALE_MODE(), form.aScaling);
       if (biasType != null) {
         cublas.set(product, cublaslt_h.CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE(), CublasLt.type(biasType));
       }
@@ -57,6 +57,13 @@ final class LtPlan {
       throw e;
     }
     workspace = cublasLtMatmulHeuristicResult_t.workspaceSize(algorithm);
+  }
+
+  /** One scale or none is what there is by itself, also before 12.8, which does not know this attribute. */
+  private void scaling(int attribute, int mode) {
+    if (mode != cublaslt_h.CUBLASLT_MATMUL_MATRIX_SCALE_SCALAR_32F()) {
+      cublas.set(product, attribute, mode);
+    }
   }
 
   private static int operation(boolean transposed) {

@@ -7,13 +7,17 @@ import static org.assertj.core.api.Assertions.assertThatIllegalStateException;
 import static org.junit.jupiter.api.Assumptions.assumeFalse;
 
 import dev.mhc.Fp8GemmConfig.Scaling;
+import dev.mhc.bindings.VendorLibrary;
 import dev.mhc.examples.MatrixProducts;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.util.Random;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.condition.EnabledIfSystemProperty;
+import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.MethodSource;
@@ -148,6 +152,25 @@ class Fp8GemmTest {
     assertThat(actual.toFloats()).isEqualTo(expected.toFloats());
   }
 
+  /** Under the names of CUDA 12; before 12.9 without products of tiles, before 12.8 without a word for scales. */
+  @ParameterizedTest
+  @CsvSource({"120900, direct", "120804, dequantised", "120605, dequantised"})
+  @EnabledIfSystemProperty(named = "mhc.test.device", matches = "cuda")
+  void librariesOfCuda12(int version, String tiled, @TempDir Path folder) throws Exception {
+    assumeFalse(TestDevice.isGpu(device), "a GPU has its own libraries");
+    Path standIns = Path.of(System.getProperty("mhc.nvidia.path"));
+    for (String name : new String[] {"libcudart", "libcublasLt"}) {
+      Files.copy(standIns.resolve(name + ".so.13"), folder.resolve(name + ".so.12"));
+    }
+    var result = TestDevice.standIns().options("-Dmhc.nvidia.path=" + folder)
+        .environment("MHC_STAND_IN_CUBLASLT", String.valueOf(version)).runOnClassPath("dev.mhc.Fp8GemmTest$OtherGeneration");
+    String old = version / 10000 + "." + version / 100 % 100 + "." + version % 100;
+    assertThat(result.output()).contains("loaded " + folder.resolve("libcublasLt.so.12"), "SQUARE_TILE " + tiled + " 64.0",
+        "TENSOR direct 64.0");
+    assertThat(result.output().contains("cuBLASLt " + old + " has no products with 1 x 128 and 128 x 128 scales, which came with"
+        + " 12.9")).isEqualTo(tiled.equals("dequantised"));
+  }
+
   /** Rows that are apart by what cuBLASLt does not take. */
   @Test
   void stridesThatAreNotMultiplesOf16() {
@@ -186,6 +209,7 @@ class Fp8GemmTest {
   static final class OtherGeneration {
     public static void main(String... arguments) {
       try (CudaDevice gpu = Device.cuda(0)) {
+        System.out.println("loaded " + VendorLibrary.CUBLASLT.load().path());
         System.out.println("capability " + gpu.computeCapability());
         for (Fp8GemmConfig config : new Fp8GemmConfig[] {Fp8GemmConfig.tiled(2, 16, 128, DType.BF16),
             Fp8GemmConfig.scaled(2, 16, 128, DType.BF16)}) {

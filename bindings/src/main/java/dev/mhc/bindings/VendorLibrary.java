@@ -7,6 +7,7 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import java.util.stream.Collectors;
 
 /**
  * Libraries that are not ours, found on the machine when they are first used. Their generated bindings resolve each
@@ -95,9 +96,9 @@ public enum VendorLibrary {
   /** What {@link #load} looks for. */
   LibrarySpec spec() {
     return switch (this) {
-      case CUDART -> nvidia("the CUDA runtime", CUDA_MAJORS, "nvidia-cuda-runtime");
-      case CUBLASLT -> nvidia("cuBLASLt", List.of(cudaMajor()), "nvidia-cublas");
-      case NCCL -> nvidia("NCCL", List.of("2"), "nvidia-nccl-cu" + cudaMajor());
+      case CUDART -> nvidia("the CUDA runtime", CUDA_MAJORS, wheels("nvidia-cuda-runtime", CUDA_MAJORS));
+      case CUBLASLT -> nvidia("cuBLASLt", List.of(cudaMajor()), wheels("nvidia-cublas", List.of(cudaMajor())));
+      case NCCL -> nvidia("NCCL", List.of("2"), "pip install nvidia-nccl-cu" + cudaMajor());
       case MPI -> new LibrarySpec("Open MPI", List.of(stem + ".40"), "mhc.mpi.path", "MHC_MPI_PATH",
           List.of("$MPI_HOME", "$OPAL_PREFIX"), List.of("lib", "lib64"), List.of(),
           "install Open MPI 4 or 5 (Debian and Ubuntu: apt-get install openmpi-bin; Fedora: dnf install openmpi), or name"
@@ -107,6 +108,12 @@ public enum VendorLibrary {
           "add the dependency org.bytedeco:openblas with the classifier " + bytedecoPlatform() + ", or install OpenBLAS"
               + " (Debian and Ubuntu: apt-get install libopenblas0-pthread), or name it with -Dmhc.openblas.path");
     };
+  }
+
+  /** What pip installs for each version of CUDA; 12's packages have the number in their names. */
+  static String wheels(String name, List<String> majors) {
+    return majors.stream().map(major -> "pip install " + name + (major.equals("12") ? "-cu12" : "")
+        + (majors.size() > 1 ? " for CUDA " + major : "")).collect(Collectors.joining(", "));
   }
 
   private LibrarySpec nvidia(String name, List<String> versions, String wheel) {
@@ -121,7 +128,7 @@ public enum VendorLibrary {
     return new LibrarySpec(name, versions.stream().map(version -> stem + "." + version).toList(), NVIDIA_PROPERTY,
         NVIDIA_VARIABLE, folders, List.of("lib64", "lib", "targets/" + toolkitTarget() + "/lib", "cu13/lib",
             "cuda_runtime/lib", "cublas/lib", "nccl/lib"), List.of(),
-        "install it (pip install " + wheel + "; or NVIDIA's packages), and name the folder that holds it with -D"
+        "install it (" + wheel + "; or NVIDIA's packages), and name the folder that holds it with -D"
             + NVIDIA_PROPERTY + " or " + NVIDIA_VARIABLE);
   }
 

@@ -108,6 +108,15 @@ class LibrarySearchTest {
         assertThat(VendorLibrary.major(Path.of("/x/libcudart.so"))).isEqualTo("13");
     }
 
+    @Test
+    void packagesOfEachCuda() {
+        assertThat(VendorLibrary.CUDART.spec().fileNames()).containsExactly("libcudart.so.13", "libcudart.so.12");
+        assertThat(VendorLibrary.CUDART.spec().fix()).startsWith("install it (pip install nvidia-cuda-runtime for CUDA 13,"
+                + " pip install nvidia-cuda-runtime-cu12 for CUDA 12; or NVIDIA's packages)");
+        assertThat(VendorLibrary.wheels("nvidia-cublas", List.of("13"))).isEqualTo("pip install nvidia-cublas");
+        assertThat(VendorLibrary.wheels("nvidia-cublas", List.of("12"))).isEqualTo("pip install nvidia-cublas-cu12");
+    }
+
     private VendorLibrary.Loaded search() {
         var spec = new LibrarySpec("the probe", List.of(NEW, OLD), "mhc.probe.path", "MHC_PROBE_PATH",
                 List.of("$PROBE_HOME", directory + "/cuda-*"), List.of("lib64"), List.of(), "install the probe");
