@@ -2,10 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The layer boundary by libmhc beside PyTorch on the CPU: eager, torch.compile, and backward by autograd.
 
-The chain is what a PyTorch user writes for post, coefficients and pre (arXiv 2512.24880, Eq. 3 to 19), in two ways:
-`matmul` mixes the streams by a batched product, `broadcast` by multiplying and summing, as published inference code does.
-Rows are bfloat16, coefficients and sums float32. Results are compared first; then everything is timed in turns, on the
-same memory and with as many threads. Needs torch, numpy and a C++ compiler (for torch.compile).
+PyTorch's is chain.py. Results are compared first; then everything is timed in turns, on the same memory and with as many
+threads. Needs torch, numpy and a C++ compiler (for torch.compile).
 
 Exit status: 0 measured; 1 results differ; 2 the command line is wrong.
 """
@@ -24,70 +22,9 @@ import torch
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "native" / "examples" / "python"))
 import mhc  # noqa: E402
+from chain import EPS, ITERATIONS, MIXES, STREAMS, Case, chain_broadcast, chain_matmul  # noqa: E402
 
-STREAMS, ITERATIONS, EPS = 4, 20, 1e-20
-MIXES = STREAMS * STREAMS + 2 * STREAMS
 BF16_ROUNDINGS = 6 * 2.0**-8  # how far apart results may be, of their tensor's largest value
-
-# ------------------------------------------------------------------------------------------------------------ PyTorch
-
-
-def coefficients(x, phi, scale, bias):
-    n, flat = STREAMS, x.flatten(1).float()
-    mix = torch.nn.functional.linear(flat, phi) * torch.rsqrt(flat.square().mean(-1, keepdim=True) + EPS)
-    pre = torch.sigmoid(scale[0] * mix[:, :n] + bias[:n])
-    post = 2 * torch.sigmoid(scale[1] * mix[:, n : 2 * n] + bias[n : 2 * n])
-    res = torch.exp(scale[2] * mix[:, 2 * n :] + bias[2 * n :]).unflatten(1, (n, n))
-    for _ in range(ITERATIONS):
-        res = res / res.sum(-2, keepdim=True)
-        res = res / res.sum(-1, keepdim=True)
-    return pre, post, res
-
-
-def chain_matmul(x, f, post, res, phi, scale, bias):
-    x_next = (torch.bmm(res, x.float()) + post[:, :, None] * f.float()[:, None]).to(x.dtype)
-    pre, post_next, res_next = coefficients(x_next, phi, scale, bias)
-    h = torch.bmm(pre[:, None], x_next.float())[:, 0].to(x.dtype)
-    return x_next, h, pre, post_next, res_next
-
-
-def chain_broadcast(x, f, post, res, phi, scale, bias):
-    x_next = (torch.sum(res[..., None] * x[:, None], dim=2) + post[:, :, None] * f[:, None]).to(x.dtype)
-    pre, post_next, res_next = coefficients(x_next, phi, scale, bias)
-    h = torch.sum(pre[..., None] * x_next, dim=1).to(x.dtype)
-    return x_next, h, pre, post_next, res_next
-
-
-class Case:
-    """Inputs, and the gradients that reach the outputs."""
-
-    def __init__(self, tokens, width, seed):
-        random = torch.Generator().manual_seed(seed)
-
-        def normal(*shape, dtype=torch.float32, deviation=1.0):
-            return (torch.randn(*shape, generator=random) * deviation).to(dtype)
-
-        n, t, c = STREAMS, tokens, width
-        x, f = normal(t, n, c, dtype=torch.bfloat16), normal(t, c, dtype=torch.bfloat16)
-        phi = normal(MIXES, n * c, deviation=(n * c) ** -0.5)
-        _, post, res = coefficients(x, phi, torch.ones(3), torch.zeros(MIXES))
-        self.inputs = [x, f, post.contiguous(), res.contiguous(), phi, torch.ones(3), normal(MIXES)]
-        self.upstream = [
-            normal(t, n, c, dtype=torch.bfloat16),
-            normal(t, c, dtype=torch.bfloat16),
-            normal(t, n),
-            normal(t, n, n),
-        ]
-
-    def forward(self, chain):
-        with torch.inference_mode():
-            return chain(*self.inputs)
-
-    def both(self, chain):
-        inputs = [each.detach().requires_grad_() for each in self.inputs]
-        x_next, h, _, post, res = chain(*inputs)
-        return torch.autograd.grad([x_next, h, post, res], inputs, self.upstream)
-
 
 # ------------------------------------------------------------------------------------------------------------- libmhc
 

@@ -106,7 +106,7 @@ TEST(SinkhornBackward, agrees_with_the_oracle_after_any_number_of_iterations) {
 TEST(SinkhornBackward, agrees_with_the_oracle_on_the_largest_matrices) {
   Random random;
   for (const auto& [k, iterations] : std::vector<std::pair<int32_t, int32_t>>{{600, 2}, {2050, 1}}) {
-    if (k > 1000 && on_cuda()) continue;  // minutes on the executor
+    if (k > 1000 && on_executor()) continue;  // minutes on the executor
     Form form;
     form.config.iterations = iterations;
     form.streams = k;
@@ -127,7 +127,7 @@ TEST(SinkhornBackward, agrees_with_the_oracle_on_the_largest_matrices) {
 TEST(SinkhornBackward, takes_a_column_that_underflows) {
   Random random;
   for (int32_t k : {20, 140, 257}) {
-    if (k > 200 && on_cuda()) continue;  // the same kernel as 140, and four times as long on the executor
+    if (k > 200 && on_executor()) continue;  // the same kernel as 140, and four times as long on the executor
     Form form;
     form.config.sinkhorn_order = MHC_SINKHORN_ROWS_FIRST;
     form.streams = k;

@@ -98,7 +98,7 @@ TEST(Sinkhorn, agrees_with_the_oracle_on_the_largest_matrices) {
   Random random;
   for (const auto& [k, iterations] : std::vector<std::pair<int32_t, int32_t>>{{600, 2}, {2050, 1}})
     for (int32_t p : {MHC_PRESET_PAPER, MHC_PRESET_DEEPSEEK_V4}) {
-      if (k > 1000 && (on_cuda() || p != MHC_PRESET_PAPER)) continue;  // minutes on the executor
+      if (k > 1000 && (on_executor() || p != MHC_PRESET_PAPER)) continue;  // minutes on the executor
       Form form;
       form.config = preset(p, 4);
       form.config.iterations = iterations;

@@ -232,6 +232,16 @@ bool on_cuda() {
   return device && std::strcmp(device, "cuda") == 0;
 }
 
+bool on_executor() {
+  static const bool answer = [] {
+    mhc_context_info info = {};
+    info.struct_size = sizeof info;
+    if (on_cuda() && mhc_context_get_info(Context().get(), &info) != MHC_OK) throw std::runtime_error(mhc_last_error());
+    return std::strncmp(info.name, "executor", 8) == 0;
+  }();
+  return answer;
+}
+
 mhc_device test_device() { return {on_cuda() ? MHC_DEVICE_CUDA : MHC_DEVICE_CPU, 0}; }
 
 Context::Context(int32_t tier, int32_t threads) {

@@ -50,6 +50,7 @@ inline const std::vector<Types> kTypes = {{kFp32, kFp32}, {kBf16, kBf16}, {kFp16
 
 // MHC_TEST_DEVICE=cuda in the environment: contexts and tensors are the CUDA device's unless a test says otherwise.
 bool on_cuda();
+bool on_executor();  // which stands in for the CUDA device, on the CPU
 mhc_device test_device();
 
 // ------------------------------------------------------------------------------------------------------------- memory

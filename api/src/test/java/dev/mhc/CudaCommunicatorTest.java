@@ -30,6 +30,9 @@ class CudaCommunicatorTest {
 
   private static void run(int ranks, CommunicatorOptions options, Work work) throws Exception {
     try (Device naming = TestDevice.cuda(); var pool = Executors.newFixedThreadPool(ranks)) {
+      if (ranks > 1) {
+        TestDevice.needRanksOnOneGpu(naming);
+      }
       UniqueId id = Communicator.uniqueId(naming);
       List<Future<Void>> results = pool.invokeAll(IntStream.range(0, ranks).<Callable<Void>>mapToObj(rank -> () -> {
         try (Device device = TestDevice.cuda();
@@ -63,6 +66,7 @@ class CudaCommunicatorTest {
   @Test
   void groupOfAllRanksInOneThread() {
     List<Device> devices = List.of(TestDevice.cuda(), TestDevice.cuda(), TestDevice.cuda());
+    TestDevice.needRanksOnOneGpu(devices.get(0));
     List<Communicator> ranks = Communicator.initAll(devices);
     Tensor[] x = new Tensor[3];
     Tensor[] y = new Tensor[3];
@@ -140,6 +144,7 @@ class CudaCommunicatorTest {
   @Test
   void aGroupWithACallThatFailsBeginsNothing() {
     List<Device> devices = List.of(TestDevice.cuda(), TestDevice.cuda());
+    TestDevice.needRanksOnOneGpu(devices.get(0));
     List<Communicator> ranks = Communicator.initAll(devices);
     Tensor x = devices.get(0).tensor(DType.FP32, 4).fill(1);
     Tensor y = devices.get(1).tensor(DType.FP32, 4).fill(2);

@@ -104,6 +104,7 @@ class CudaStreamsTest {
   /** The other stream waits for a message that comes only when the default stream is done. */
   @Test
   void aClosedTensorHoldsUpNobody() {
+    TestDevice.needRanksOnOneGpu(device);
     List<Communicator> ranks = Communicator.initAll(List.of(device, twin));
     try (Stream late = Stream.create(device)) {
       Tensor gone = device.tensor(DType.FP32, COUNT);

@@ -37,6 +37,9 @@ class PipelineTest {
 
   /** Of so many ranks: those on a CPU share it. */
   private static List<Communicator> communicators(int ranks) {
+    if (ranks > 1) {
+      TestDevice.needRanksOnOneGpu(device);
+    }
     return Communicator.initAll(Stream.generate(() -> TestDevice.isCuda() ? own() : device).limit(ranks).toList());
   }
 
@@ -320,6 +323,7 @@ class PipelineTest {
   /** The program of the README, on the device under test, which its argument names. */
   @Test
   void wholeProgram() throws Exception {
+    TestDevice.needRanksOnOneGpu(device);
     var output = new java.io.ByteArrayOutputStream();
     java.io.PrintStream before = System.out;
     System.setOut(new java.io.PrintStream(output, true));

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.mhc;
 
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
 import java.nio.file.Files;
 import java.nio.file.Path;
 
@@ -30,6 +32,14 @@ final class TestDevice {
     return new ChildJvm().options("--enable-native-access=ALL-UNNAMED",
         "-Dmhc.nvidia.path=" + System.getProperty("mhc.nvidia.path"), "-Dmhc.library.path=" + Native.library().path())
         .environment("MHC_CUDA_LIBRARY", System.getenv("MHC_CUDA_LIBRARY")).classes(ChildJvm.testClasses());
+  }
+
+  /** Leaves a test out whose ranks share a GPU, where NCCL refuses that. */
+  static void needRanksOnOneGpu(Device device) {
+    if (isGpu(device)) {
+      int version = Nccl.version();
+      assumeTrue(version >= 23000, "NCCL is " + version + "; several ranks on one GPU need 23000 or later");
+    }
   }
 
   /** Whether a GPU computes, whose matrix units round in ways of their own: not the CPU, nor the stand-ins. */

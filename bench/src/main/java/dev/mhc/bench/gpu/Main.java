@@ -20,35 +20,27 @@ import java.util.Map;
 import java.util.regex.Pattern;
 
 /**
- * Measures a GPU: {@code Main [--widths C,...] [--tokens T,...] [--extent N] [--only REGEX] [--seconds S] [--once] OUT.json}.
+ * Measures a GPU: {@code Main [--widths C,...] [--tokens T,...] [--extent N] [--no-products] [--only REGEX] [--seconds S]
+ * [--once] OUT.json}.
  *
- * <p>The file is written anew after each shape, so that what was measured is there even if the run is ended. With --once
- * every operation runs a single time, for a profiler that counts what kernels do.
+ * <p>Kernels come before products of matrices, and shapes in the order in which they are given. The file is written anew after
+ * each shape, so that what was measured is there even if the run is ended. With --once every kernel runs a single time, for a
+ * profiler that counts what kernels do.
  */
 public final class Main {
-  /**
-   * One operation of one shape.
-   *
-   * @param fraction of the copy bandwidth that the bytes it has to move were moved at
-   * @param problem why it was not measured, instead
-   */
-  private record Row(String operation, long tokens, long width, Double microseconds, Double least, Double most, Integer launches,
-      Long bytes, Double gigabytesPerSecond, Double fraction, Double teraflops, String problem) {}
-
-  private record Report(Map<String, Object> machine, double copyGigabytesPerSecond, List<Row> rows) {}
-
   private static final long GIB = 1L << 30;
   private static final Gson GSON = new GsonBuilder().disableHtmlEscaping().setPrettyPrinting().create();
 
-  private long[] widths = {1280, 2560, 4096, 7168};
-  private long[] tokens = {1, 64, 4096, 8192, 32768};
+  private long[] widths = {4096, 7168, 2560, 1280};
+  private long[] tokens = {8192, 64, 4096, 1, 32768};
   private long extent = 8192;
   private Pattern only = Pattern.compile("");
   private double seconds = 240;
   private boolean once;
+  private boolean products = true;
   private Path out;
 
-  private final List<Row> rows = new ArrayList<>();
+  private final List<Figures.Row> rows = new ArrayList<>();
   private double copyRate;
 
   private Main() {}
@@ -69,7 +61,13 @@ public final class Main {
         case "--only" -> only = Pattern.compile(arguments[++i]);
         case "--seconds" -> seconds = Double.parseDouble(arguments[++i]);
         case "--once" -> once = true;
-        default -> out = Path.of(arguments[i]);
+        case "--no-products" -> products = false;
+        default -> {
+          if (out != null || arguments[i].startsWith("-")) {
+            throw new IllegalArgumentException(arguments[i] + " is none of the options");
+          }
+          out = Path.of(arguments[i]);
+        }
       }
     }
     if (out == null) {
@@ -88,7 +86,6 @@ public final class Main {
       if (!once) {
         copyRate = copyRate(device);
         System.out.printf("%s: copies %.0f GB/s%n", device.name(), copyRate);
-        good &= products(device);
         write(device);
       }
       for (long width : widths) {
@@ -101,9 +98,12 @@ public final class Main {
           write(device);
         }
       }
+      if (products && !once) {
+        good &= System.nanoTime() < end && products(device);
+      }
       write(device);
     }
-    return good && rows.stream().anyMatch(row -> row.problem == null);
+    return good && rows.stream().anyMatch(row -> row.problem() == null);
   }
 
   /** Of the device's memory to itself: bytes read and written. */
@@ -131,12 +131,12 @@ public final class Main {
           if (once) {
             kernel.calls().run(1);
             device.synchronize();
-            rows.add(new Row(entry.getKey(), count, width, null, null, null, null, kernel.bytes(), null, null, null, null));
+            rows.add(new Figures.Row(entry.getKey(), count, width, null, null, null, null, kernel.bytes(), null, null, null, null));
             continue;
           }
           Replay.Time time = Replay.time(device, kernel.calls());
           double rate = kernel.bytes() / time.median() / 1e3;
-          rows.add(new Row(entry.getKey(), count, width, time.median(), time.least(), time.most(), time.launches(),
+          rows.add(new Figures.Row(entry.getKey(), count, width, time.median(), time.least(), time.most(), time.launches(),
               kernel.bytes(), rate, rate / copyRate, null, null));
           System.out.printf("%-20s T=%-6d C=%-5d %9.2f us  %2d launches  %7.0f GB/s  %.2f of copy%n", entry.getKey(), count, width,
               time.median(), time.launches(), rate, rate / copyRate);
@@ -165,7 +165,7 @@ public final class Main {
             }
           });
           double rate = entry.getValue().operations() / time.median() / 1e6;
-          rows.add(new Row(entry.getKey(), extent, extent, time.median(), time.least(), time.most(), time.launches(), null, null,
+          rows.add(new Figures.Row(entry.getKey(), extent, extent, time.median(), time.least(), time.most(), time.launches(), null, null,
               null, rate, null));
           System.out.printf("%-20s %5d %10.2f us  %2d launches  %7.1f TFLOP/s%n", entry.getKey(), extent, time.median(),
               time.launches(), rate);
@@ -181,8 +181,8 @@ public final class Main {
     return good;
   }
 
-  private static Row failed(String operation, long tokens, long width, String problem) {
-    return new Row(operation, tokens, width, null, null, null, null, null, null, null, null, problem);
+  private static Figures.Row failed(String operation, long tokens, long width, String problem) {
+    return new Figures.Row(operation, tokens, width, null, null, null, null, null, null, null, null, problem);
   }
 
   private void write(CudaDevice device) throws IOException {
@@ -196,6 +196,6 @@ public final class Main {
     machine.put("mhc", Doctor.examine().libraryVersion());
     machine.put("commit", System.getProperty("mhc.bench.commit", "unknown"));
     machine.put("date", LocalDate.now().toString());
-    Files.writeString(out, GSON.toJson(new Report(machine, copyRate, rows)) + "\n");
+    Files.writeString(out, GSON.toJson(new Figures(machine, copyRate, rows)) + "\n");
   }
 }
