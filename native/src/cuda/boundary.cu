@@ -40,7 +40,7 @@ struct Space {
 void boundary_in_steps(const BoundaryProblem& p, Job& job) {
   const Space space(p, job.workspace);
   const View entering = p.f ? p.x_next : p.x;
-  if (p.f) post({p.sizes, p.config.orientation, p.x, p.f, p.post_mix, p.res_mix, p.x_next}, job);
+  if (p.f) post({p.sizes, p.config.orientation, p.x, p.f, p.f_scale, p.post_mix, p.res_mix, p.x_next}, job);
   coefficients_in_steps(p.sizes, p.config, p.parameters, entering, p.next, space.coefficients, job);
   if (!layer_input(p)) return;
   const View h = p.h ? p.h : layer_tensor(space.h, p);

@@ -143,8 +143,8 @@ void recompute(const RecomputeProblem& p, Job& job) {
     for (int32_t l = 0; l < p.layers; ++l) boundary(walk.boundary_of(l, part), inner);
     if (!p.x_next) continue;
     const RecomputeLayerViews layer = p.at(last);
-    post({sizes, p.config.orientation, walk.entering(last, part), part.of(layer.f), part.of(layer.out.post_mix),
-          part.of(layer.out.res_mix), part.of(p.x_next)},
+    post({sizes, p.config.orientation, walk.entering(last, part), part.of(layer.f), part.of(layer.f_scale),
+          part.of(layer.out.post_mix), part.of(layer.out.res_mix), part.of(p.x_next)},
          inner);
   }
   job.error = inner.error;
