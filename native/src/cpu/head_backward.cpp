@@ -9,6 +9,7 @@
 #include "core/arguments.h"
 #include "cpu/head.h"
 #include "cpu/kernels.h"
+#include "cpu/past_caches.h"
 #include "cpu/product_backward.h"
 #include "cpu/slabs.h"
 
@@ -118,7 +119,9 @@ class Block {
       F y = load(s.d_y + t * pitch_ + c);
       for (int i = 0; i < n; ++i) {
         X* kept = s.x + (t * n + i) * pitch_ + c;
-        copy_upto(p.x.at<X>(first_ + t, i) + c, kept, left);
+        const X* x = p.x.at<X>(first_ + t, i) + c;
+        prefetch(x + p.x.stride[0]);  // of the next token
+        copy_upto(x, kept, left);
         F value = load(kept);
         dot[i] = fma(value, y, dot[i]);
         squares = fma(value, value, squares);
@@ -221,7 +224,7 @@ template <class X, class H>
 void constant(const HeadBackwardProblem& p, const Job& job) {
   const F weight = set(constant_head_weight(p.kind, p.sizes.streams));
   const int64_t width = p.sizes.width;
-  const bool accumulate = p.accumulate_inputs;
+  const bool accumulate = p.accumulate_inputs, past_caches = !accumulate && larger_than_caches(p.d_x);
   for_token_blocks(job.pool, p.sizes.tokens, 16, [&](int, int64_t first, int64_t last) {
     for (int64_t t = first; t < last; ++t) {
       for (int64_t c = 0; c < width; c += W) {
@@ -229,10 +232,11 @@ void constant(const HeadBackwardProblem& p, const Job& job) {
         for (int i = 0; i < p.sizes.streams; ++i) {
           X* d_x = p.d_x.at<X>(t, i) + c;
           F value = accumulate ? load_upto(d_x, width - c) + gradient : gradient;
-          store_upto(d_x, value, width - c);
+          put(d_x, value, width - c, past_caches);
         }
       }
     }
+    stream_fence();
   });
 }
 

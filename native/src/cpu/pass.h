@@ -9,6 +9,7 @@
 
 #include "cpu/activate.h"
 #include "cpu/fp8.h"
+#include "cpu/past_caches.h"
 #include "cpu/post.h"
 #include "cpu/pre.h"
 #include "cpu/project.h"
@@ -169,8 +170,14 @@ float enter_after_post(const Entry& entry, const H* f, int64_t x_token, int64_t 
       store(p, packed);
     }
   };
+  // The next token's rows come nearer meanwhile: what the hardware foresees ends with a page, which is a row or less.
+  const int64_t next_x = entry.x.stride[0], next_f = entry.f_scale ? 0 : entry.f.stride[0];
   int64_t c = 0;
-  for (; c + W <= rows.width; c += W) step(c, [](const auto* p) { return load(p); }, whole);
+  for (; c + W <= rows.width; c += W) {
+    for (int i = 0; i < n; ++i) prefetch(in[i] + next_x + c);
+    prefetch(f + next_f + c);
+    step(c, [](const auto* p) { return load(p); }, whole);
+  }
   if (int left = static_cast<int>(rows.width - c); left > 0) {
     step(c, [&](const auto* p) { return load(p, left); }, [&](X* p, Packed<X>, F next) { store(p, next, left); });
   }
@@ -316,12 +323,6 @@ void leave(const Exit& exit, const PassScratch<X>& s, int64_t slot, int64_t toke
                      exit.h_scale.data + token * exit.h_scale.stride[0] * static_cast<int64_t>(size_of(exit.h_scale.type)),
                      exit.h_scale.type, exit.h_scale.stride[1], exit.fp8_scale_rounding, kFp8AmaxFloor);
   }
-}
-
-// Writes x_next past the caches where it is far larger than they are.
-inline bool larger_than_caches(const View& x_next) {
-  if (!x_next) return false;
-  return x_next.shape[0] * x_next.shape[1] * x_next.shape[2] * static_cast<int64_t>(size_of(x_next.type)) > (16 << 20);
 }
 
 // body(worker, first, last) for blocks of tokens, whose streamed stores are seen by the others afterwards.

@@ -15,6 +15,7 @@ namespace {
 
 constexpr int64_t kRowBytes = 1280 << 10;  // of a block's rows in scratch
 constexpr int64_t kMaxBlock = 16;
+constexpr int64_t kWindowBytes = 1 << 20;  // of a window's rows in scratch
 
 // What a problem asks for, and how its tokens are cut.
 struct Plan {
@@ -28,6 +29,7 @@ struct Plan {
   bool d_parameters;      // any of them, RMSNorm's weight too
   bool past_caches;
   int64_t block;          // tokens
+  int64_t window;         // tokens whose rows wait in scratch for the gradient of the projection: some blocks
   int64_t slab, slabs;    // tokens of one, how many
   int64_t pitch;          // elements of a row in scratch
 };
@@ -45,7 +47,7 @@ Plan plan_of(const BoundaryBackwardProblem& p, int threads) {
   plan.d_activation = plan.product || d.bias.given;
   plan.d_projection = plan.product && (d.projection.given || d.norm_weight.given);
   plan.d_parameters = plan.d_projection || d.bias.given || d.scale.given || p.d_norm_weight.given;
-  plan.past_caches = !p.accumulate_inputs && p.d_x.data != p.d_x_next.data && worth_streaming(p.d_x);
+  plan.past_caches = !p.accumulate_inputs && p.d_x.data != p.d_x_next.data && larger_than_caches(p.d_x);
   plan.pitch = ((p.sizes.width + 31) / 32 | 1) * 32;  // odd, so that rows do not all fall into the same cache sets
   const int64_t stream_bytes = p.sizes.streams * static_cast<int64_t>(size_of(p.x.type));
   const int64_t wide_rows = plan.next + plan.post + (p.d_x && p.d_x_next);
@@ -62,6 +64,11 @@ Plan plan_of(const BoundaryBackwardProblem& p, int threads) {
     plan.slab = 4 * plan.block;
   }
   plan.slabs = plan.slab > 0 ? (tokens + plan.slab - 1) / plan.slab : 0;
+  plan.window = plan.block;
+  if (plan.d_projection) {
+    const int64_t fit = std::min(kWindowBytes / std::max<int64_t>(plan.pitch * stream_bytes, 1), plan.slab);
+    plan.window = std::max(fit / plan.block, int64_t{1}) * plan.block;
+  }
   return plan;
 }
 
@@ -98,7 +105,7 @@ struct Shared {
 // One thread's scratch for a block: its rows as they are stored, and chunks of [vector][token][stream] vectors of floats.
 template <class X, class H>
 struct Scratch {
-  X *x, *next;    // [block][n][pitch]; without a layer before, next is x
+  X *x, *next;    // [block][n][pitch], [window][n][pitch]; without a layer before, next is x
   X* d_next;      // [block][n][pitch]: the share of D that the layer after gives
   H *f, *d_h;     // [block][pitch]
   float* f_dequantised;  // [block][pitch], in place of an f that is FP8
@@ -106,7 +113,7 @@ struct Scratch {
   float* pre;     // [block][n]: what makes h
   float* d_pre;   // [block][n]: the scan's result
   float* mix;     // [block][m]
-  float* g;       // [block][m]: d_mix / r
+  float* g;       // [window][m]: d_mix / r
   float* c;       // [block]: D gets c times next
   float* inv_rms; // [block], of h
   float* inner;   // [block]: dh = inv_rms * (d_y * weight - inner * h)
@@ -119,8 +126,8 @@ struct Scratch {
   size_t lay_out(char* base, const BoundaryBackwardProblem& p, const Plan& plan) {
     Pieces pieces(base);
     int64_t n = p.sizes.streams, m = p.sizes.mix_count, b = plan.block;
-    x = pieces.take<X>(plan.next ? b * n * plan.pitch : 0);
-    next = plan.post ? pieces.take<X>(b * n * plan.pitch) : x;
+    next = pieces.take<X>(plan.next ? plan.window * n * plan.pitch : 0);
+    x = plan.post ? pieces.take<X>(b * n * plan.pitch) : next;
     d_next = pieces.take<X>(p.d_x && p.d_x_next ? b * n * plan.pitch : 0);
     f = pieces.take<H>(plan.post && !p.f_scale ? b * plan.pitch : 0);
     f_dequantised = pieces.take<float>(plan.post && p.f_scale ? b * plan.pitch : 0);
@@ -129,7 +136,7 @@ struct Scratch {
     pre = pieces.take<float>(b * n);
     d_pre = pieces.take<float>(b * n);
     mix = pieces.take<float>(b * m);
-    g = pieces.take<float>(b * m);
+    g = pieces.take<float>(plan.window * m);
     c = pieces.take<float>(b);
     inv_rms = pieces.take<float>(b);
     inner = pieces.take<float>(b);
@@ -140,6 +147,15 @@ struct Scratch {
     activation = pieces.take<F>(static_cast<int64_t>(activate_backward_vectors(p.config)));
     sums = pieces.take<F>(m + 3);
     return pieces.used();
+  }
+
+  // That of the block behind the window's first tokens.
+  Scratch behind(int64_t tokens, const Sizes& sizes, const Plan& plan) const {
+    Scratch s = *this;
+    s.next += tokens * sizes.streams * plan.pitch;
+    if (!plan.post) s.x = s.next;
+    s.g += tokens * sizes.mix_count;
+    return s;
   }
 };
 
@@ -171,7 +187,7 @@ template <class X, class H, int N, bool Post, bool Layer>
 class Block {
  public:
   Block(const BoundaryBackwardProblem& p, const Plan& plan, const Affine& affine, const Shared& shared,
-        Scratch<X, H>& s, int64_t slab, int64_t first, int64_t tokens)
+        const Scratch<X, H>& s, int64_t slab, int64_t first, int64_t tokens)
       : p(p), plan(plan), affine(affine), shared(shared), s(s), slab_(slab), first_(first), tokens_(tokens),
         n(p.sizes.streams), m(p.sizes.mix_count), dots_step_(post_dots(n) + n) {}
 
@@ -229,21 +245,22 @@ class Block {
   // channel up to a whole vector.
   void bring_rows(int64_t t) {
     const int64_t token = first_ + t;
-    auto bring = [&](const auto* from, auto* to) {
+    auto bring = [&](const View& view, const auto* from, auto* to) {
       const int64_t width = p.sizes.width;
       constexpr int64_t kStep = W * static_cast<int64_t>(sizeof(float) / sizeof(*to));  // elements of a register
       int64_t c = 0;
       for (; c + kStep <= width; c += kStep) {
+        prefetch(from + view.stride[0] + c);  // of the next token
         copy(reinterpret_cast<const float*>(from + c), reinterpret_cast<float*>(to + c));
       }
       for (; c < width; c += W) copy_upto(from + c, to + c, width - c);
     };
     for (int i = 0; i < n; ++i) {
-      if (plan.next) bring(p.x.at<X>(token, i), row(s.x, t, i));
-      if (p.d_x && p.d_x_next) bring(p.d_x_next.at<X>(token, i), row(s.d_next, t, i));
+      if (plan.next) bring(p.x, p.x.at<X>(token, i), row(s.x, t, i));
+      if (p.d_x && p.d_x_next) bring(p.d_x_next, p.d_x_next.at<X>(token, i), row(s.d_next, t, i));
     }
-    if constexpr (Post) p.f_scale ? dequantise(t) : bring(p.f.at<H>(token), s.f + t * plan.pitch);
-    if constexpr (Layer) bring(p.d_h.at<H>(token), s.d_h + t * plan.pitch);
+    if constexpr (Post) p.f_scale ? dequantise(t) : bring(p.f, p.f.at<H>(token), s.f + t * plan.pitch);
+    if constexpr (Layer) bring(p.d_h, p.d_h.at<H>(token), s.d_h + t * plan.pitch);
   }
   void dequantise(int64_t t) const {
     float* to = s.f_dequantised + t * plan.pitch;
@@ -345,23 +362,17 @@ class Block {
   // Channels c ... of all tokens; a whole chunk has kChunk of them.
   template <bool Whole>
   void chunk(int64_t c) {
-    const Tiles tiles(p.sizes);
     const int64_t left = p.sizes.width - c;
     const int vectors = Whole ? kChunkVectors : static_cast<int>((left + W - 1) / W);
     for (int64_t t = 0; Layer && t < tokens_; ++t) {
       plan.norm ? layer<true>(t, c, vectors) : layer<false>(t, c, vectors);
     }
     if (p.d_x) {
+      const Tiles tiles(p.sizes);
       for (int v = 0; plan.product && v < vectors; ++v) {
         back_to_rows(s.g, tokens_, tiles, tiles.at(shared.projection, c / W + v), s.d + at(v, 0), n * W);
       }
       for (int64_t t = 0; t < tokens_; ++t) leave<Whole>(t, c, left, vectors);
-    }
-    if (!plan.d_projection) return;
-    bool fresh = first_ == slab_ * plan.slab;
-    float* slab_tiles = shared.tiles + slab_ * shared.tiles_step;
-    for (int v = 0; v < vectors; ++v) {
-      back_to_projection(s.g, s.next + c + v * W, plan.pitch, tokens_, tiles, fresh, tiles.at(slab_tiles, c / W + v));
     }
   }
 
@@ -432,11 +443,20 @@ class Block {
   const Plan& plan;
   const Affine& affine;
   const Shared& shared;
-  Scratch<X, H>& s;
+  const Scratch<X, H>& s;
   const int64_t slab_, first_, tokens_;
   const StreamCount<N> n;
   const int64_t m, dots_step_;
 };
+
+// Of a window's tokens, so that the slab's tiles, larger than a cache, come and go once for many tokens.
+template <class X, class H>
+void add_to_projection(const Sizes& sizes, const Plan& plan, const Scratch<X, H>& s, int64_t tokens, bool fresh, float* slab_tiles) {
+  const Tiles tiles(sizes);
+  for (int64_t v = 0; v < tiles.count; ++v) {
+    back_to_projection(s.g, s.next + v * W, plan.pitch, tokens, tiles, fresh, tiles.at(slab_tiles, v));
+  }
+}
 
 template <class X, class H, int N, bool Post, bool Layer>
 void run_slab(const BoundaryBackwardProblem& p, const Plan& plan, const Affine& affine, const Shared& shared,
@@ -449,8 +469,15 @@ void run_slab(const BoundaryBackwardProblem& p, const Plan& plan, const Affine& 
     for (int64_t k = 0; k < shared.sums_step; k += W) store(shared.d_bias(slab) + k, zero());
   }
   int64_t last = std::min(p.sizes.tokens, (slab + 1) * plan.slab);
-  for (int64_t t = slab * plan.slab; t < last; t += plan.block) {
-    Block<X, H, N, Post, Layer>(p, plan, affine, shared, s, slab, t, std::min(plan.block, last - t)).run();
+  for (int64_t from = slab * plan.slab; from < last; from += plan.window) {
+    const int64_t window = std::min(plan.window, last - from);
+    for (int64_t t = 0; t < window; t += plan.block) {
+      const Scratch<X, H> behind = s.behind(t, p.sizes, plan);
+      Block<X, H, N, Post, Layer>(p, plan, affine, shared, behind, slab, from + t, std::min(plan.block, window - t)).run();
+    }
+    if (plan.d_projection) {
+      add_to_projection(p.sizes, plan, s, window, from == slab * plan.slab, shared.tiles + slab * shared.tiles_step);
+    }
   }
   if (shared.sums) {
     for (int64_t k = 0; k < m + 3; ++k) shared.d_bias(slab)[k] = sum(s.sums[k]);

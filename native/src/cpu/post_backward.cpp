@@ -29,6 +29,8 @@ void post_backward_token(const PostBackwardProblem& p, bool past_caches, int64_t
     for (int o = 0; o < n; ++o) {
       const X* from = p.d_x_next.at<X>(token, o) + c;
       for (int v = 0; v * W < std::min(left, kChunk); ++v) {
+        prefetch(from + p.d_x_next.stride[0] + v * W);  // of the next token
+        prefetch(p.x.at<X>(token, o) + p.x.stride[0] + c + v * W);
         store(d + (v * n + o) * W, load_upto(from + v * W, left - v * W));
       }
     }
@@ -50,7 +52,7 @@ Space post_backward_space(const PostBackwardProblem&, int) { return {}; }
 
 void post_backward(const PostBackwardProblem& p, const Job& job) {
   bool in_place = p.d_x && p.d_x.data == p.d_x_next.data;
-  bool past_caches = !in_place && !p.accumulate_inputs && worth_streaming(p.d_x);
+  bool past_caches = !in_place && !p.accumulate_inputs && larger_than_caches(p.d_x);
   with_row_types(p.x.type, p.layer_type, [&](auto x, auto f) {
     with_streams(p.sizes.streams, [&](auto streams) {
       for_token_blocks(job.pool, p.sizes.tokens, 16, [&](int, int64_t first, int64_t last) {

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "core/arguments.h"
+#include "cpu/past_caches.h"
 #include "cpu/post.h"
 
 namespace mhc::cpu::MHC_TIER {
@@ -24,23 +25,6 @@ struct StreamCount<kAnyStreams> {
   operator int() const { return n; }
   int n;
 };
-
-// Whether a gradient is so large that nobody will find it in a cache.
-inline bool worth_streaming(const View& rows) {
-  int64_t bytes = static_cast<int64_t>(size_of(rows.type));
-  for (int i = 0; i < rows.rank; ++i) bytes *= rows.shape[i];
-  return rows.given && bytes > (16 << 20);
-}
-
-// store, or past the caches where that is wanted and a whole vector is at hand.
-template <class T>
-inline void put(T* p, F value, int64_t left, bool past_caches) {
-  if (past_caches && left >= W) {
-    stream(p, value);
-  } else {
-    store_upto(p, value, left);
-  }
-}
 
 // One token's f from a channel on: as it is stored, or where that is FP8 the floats that were made of it.
 template <class H>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cpu/kernels.h"
-#include "cpu/post_backward.h"
+#include "cpu/past_caches.h"
 #include "cpu/pre.h"
 
 namespace mhc::cpu::MHC_TIER {
@@ -36,7 +36,7 @@ void pre_backward_token(const PreBackwardProblem& p, bool past_caches, int64_t t
 Space pre_backward_space(const PreBackwardProblem&, int) { return {}; }
 
 void pre_backward(const PreBackwardProblem& p, const Job& job) {
-  bool past_caches = !p.accumulate_inputs && worth_streaming(p.d_x);
+  bool past_caches = !p.accumulate_inputs && larger_than_caches(p.d_x);
   with_row_types(p.x.type, p.d_h.type, [&](auto x, auto h) {
     with_streams(p.sizes.streams, [&](auto streams) {
       for_token_blocks(job.pool, p.sizes.tokens, 16, [&](int, int64_t first, int64_t last) {
