@@ -101,8 +101,12 @@ public abstract sealed class Device implements AutoCloseable permits CpuDevice, 
    * @throws NativeLibraryException if libmhc cannot be loaded
    */
   public static int count(DeviceType type) {
+    Check.given("type", type, "a DeviceType");
+    if (type == DeviceType.CUDA) {
+      Native.offerCuda();
+    }
     Native.library();
-    return mhc_h.mhc_device_count(Check.given("type", type, "a DeviceType").code);
+    return mhc_h.mhc_device_count(type.code);
   }
 
   /**

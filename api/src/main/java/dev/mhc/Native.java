@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.mhc;
 
+import dev.mhc.bindings.CudaLibrary;
 import dev.mhc.bindings.LoadFailure;
 import dev.mhc.bindings.NativeLibrary;
 import dev.mhc.bindings.VendorLibrary;
@@ -45,6 +46,14 @@ final class Native {
     LOG.log(Level.DEBUG, "libmhc {0} loaded from {1} ({2})", current.version(), current.path(), current.source());
     library = current;
     return current;
+  }
+
+  /** Has libmhc find libmhc_cuda where a jar has it; before libmhc is first asked for a GPU. */
+  static void offerCuda() {
+    NativeLibrary.Attempt attempt = CudaLibrary.unpack(library());
+    if (attempt != null) {
+      LOG.log(Level.DEBUG, "libmhc_cuda: {0}", attempt);
+    }
   }
 
   /**

@@ -42,14 +42,21 @@ final class LibraryCache {
 
   static Path unpack(Path directory, String version, String platform, String fileName, byte[] library)
       throws IOException {
+    Path home = directory.toAbsolutePath().resolve(version + "-" + hash(library).substring(0, 16)).resolve(platform);
+    if (!isIntact(home.resolve(fileName), hash(library))) {
+      Files.createDirectories(home);
+      ownerOnly(directory);
+    }
+    return unpack(home, fileName, library);
+  }
+
+  /** Into a directory that another library was unpacked to. */
+  static Path unpack(Path home, String fileName, byte[] library) throws IOException {
     String hash = hash(library);
-    Path home = directory.toAbsolutePath().resolve(version + "-" + hash.substring(0, 16)).resolve(platform);
     Path file = home.resolve(fileName);
     if (isIntact(file, hash)) {
       return file;
     }
-    Files.createDirectories(home);
-    ownerOnly(directory);
     Path fresh = Files.createTempFile(home, fileName, ".part"); // readable by its owner alone
     try {
       Files.write(fresh, library);

@@ -33,6 +33,9 @@ public final class NativeLibrary {
   /** Environment variable that means the same, looked at where the property is not set. */
   public static final String PATH_VARIABLE = "MHC_LIBRARY_PATH";
 
+  /** The source of a library that came out of a jar. */
+  static final String BUNDLED = "bundled";
+
   /** One place that was looked at, and what came of it. */
   public record Attempt(String source, String place, String outcome) {
     @Override
@@ -139,7 +142,7 @@ public final class NativeLibrary {
 
   private Loaded tryBundled() {
     String resource = "META-INF/native/" + platform() + "/" + fileName();
-    String source = "bundled";
+    String source = BUNDLED;
     byte[] library;
     try (var stream = NativeLibrary.class.getModule().getResourceAsStream(resource)) {
       if (stream == null) {

@@ -51,7 +51,7 @@ class ReachabilityTest {
                     ]
                   },
                   "resources": [
-                    { "glob": "META-INF/native/*/libmhc.so" },
+                    { "glob": "META-INF/native/*/libmhc*.so" },
                     { "glob": "org/bytedeco/openblas/*/lib*.so.*" }
                   ]
                 }
