@@ -35,12 +35,12 @@ const char* device_count(int* count) {
   *count = 0;
   if (fault("no_driver") || fault("old_driver")) return "cudaErrorInsufficientDriver (35)";
   if (fault("no_device")) return "cudaErrorNoDevice (100)";
-  *count = 1;
+  *count = given("MHC_EXECUTOR_GPUS", 1);
   return nullptr;
 }
 
 const char* device_properties(int device, DeviceProperties* properties) {
-  if (device != 0) return "the executor has one device, 0";
+  if (device < 0 || device >= given("MHC_EXECUTOR_GPUS", 1)) return "the executor has no such device; MHC_EXECUTOR_GPUS is how many";
   std::snprintf(properties->name, sizeof properties->name, "executor on the CPU");
   properties->multiprocessors = given("MHC_EXECUTOR_MULTIPROCESSORS", 6);
   properties->major = fault("old_device") ? 7 : 9;

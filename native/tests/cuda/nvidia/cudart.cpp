@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the library's callers use of the CUDA runtime, as libcudart.so.13: one device, on the CPU. Signatures and numbers are
+// What the library's callers use of the CUDA runtime, as libcudart.so.13: a device on the CPU. Signatures and numbers are
 // NVIDIA's; handles are pointers of this file. Only for tests.
 #include <algorithm>
 #include <chrono>
@@ -36,8 +36,16 @@ double now() {
 }
 
 struct Pool {
+  int gpu;
+  std::set<int> peers;  // other GPUs that may use its memory
   std::set<char*> blocks;
 };
+
+// GPUs that there seem to be, all of the same memory and streams: 1, unless MHC_STAND_IN_GPUS has another.
+int gpus() {
+  const char* wanted = std::getenv("MHC_STAND_IN_GPUS");
+  return wanted ? std::atoi(wanted) : 1;
+}
 
 std::map<char*, Pool*>& owners() {
   static std::map<char*, Pool*> map;
@@ -142,11 +150,11 @@ MHC_STAND_IN_API int cudaGetLastError() {
   return code;
 }
 MHC_STAND_IN_API int cudaGetDeviceCount(int* count) {
-  return call("cudaGetDeviceCount", [&](Device&, auto&) { return *count = 1, kSuccess; });
+  return call("cudaGetDeviceCount", [&](Device&, auto&) { return *count = gpus(), kSuccess; });
 }
 MHC_STAND_IN_API int cudaGetDevice(int* device) { return *device = 0, kSuccess; }
 MHC_STAND_IN_API int cudaSetDevice(int device) {
-  return call("cudaSetDevice", [&](Device&, auto&) { return device == 0 ? kSuccess : kInvalidDevice; });
+  return call("cudaSetDevice", [&](Device&, auto&) { return device >= 0 && device < gpus() ? kSuccess : kInvalidDevice; });
 }
 MHC_STAND_IN_API int cudaDeviceGetAttribute(int* value, int attribute, int) {
   switch (attribute) {
@@ -160,7 +168,9 @@ MHC_STAND_IN_API int cudaDeviceGetAttribute(int* value, int attribute, int) {
   }
 }
 MHC_STAND_IN_API int cudaDeviceGetPCIBusId(char* text, int bytes, int device) {
-  return device == 0 && std::snprintf(text, static_cast<size_t>(bytes), "0000:18:00.0") < bytes ? kSuccess : give(kInvalidValue);
+  const bool known = device >= 0 && device < gpus();
+  return known && std::snprintf(text, static_cast<size_t>(bytes), "0000:%02x:00.0", 0x18 + device) < bytes ? kSuccess
+                                                                                                         : give(kInvalidValue);
 }
 MHC_STAND_IN_API int cudaDeviceGetStreamPriorityRange(int* least, int* greatest) {
   return *least = 0, *greatest = -5, kSuccess;
@@ -242,8 +252,48 @@ MHC_STAND_IN_API int cudaMemsetAsync(void* memory, int value, size_t bytes, void
 
 // -------------------------------------------------------------------------------------------------------------- pools
 
-MHC_STAND_IN_API int cudaMemPoolCreate(void** pool, const void*) {
-  return call("cudaMemPoolCreate", [&](Device&, auto&) { return *pool = new Pool, kSuccess; });
+struct PoolLocation {
+  int type, id;
+};
+struct PoolProperties {
+  int allocation, handles;
+  PoolLocation location;
+};
+struct PoolAccess {
+  PoolLocation location;
+  int flags;
+};
+
+MHC_STAND_IN_API int cudaDeviceCanAccessPeer(int* can, int gpu, int peer) {
+  return call("cudaDeviceCanAccessPeer", [&](Device&, auto&) -> int {
+    if (gpu == peer || gpu < 0 || peer < 0 || gpu >= gpus() || peer >= gpus()) return kInvalidDevice;
+    return *can = !std::getenv("MHC_STAND_IN_NO_PEERS"), kSuccess;
+  });
+}
+MHC_STAND_IN_API int cudaMemPoolSetAccess(void* handle, const PoolAccess* list, size_t count) {
+  return call("cudaMemPoolSetAccess", [&](Device&, auto&) -> int {
+    auto* pool = static_cast<Pool*>(handle);
+    for (const PoolAccess* each = list; each != list + count; ++each) {
+      const int gpu = each->location.id;
+      if (each->location.type != 1 || gpu == pool->gpu || gpu < 0 || gpu >= gpus()) return kInvalidValue;
+      if (each->flags == 3) {  // read and write
+        if (std::getenv("MHC_STAND_IN_NO_PEERS")) return kInvalidDevice;
+        pool->peers.insert(gpu);
+      } else {
+        pool->peers.erase(gpu);
+      }
+    }
+    return kSuccess;
+  });
+}
+// Whether a GPU may use memory of a pool.
+MHC_STAND_IN_API int mhc_stand_in_can_access(const void* memory, int gpu) {
+  std::unique_lock lock(Device::get().mutex);
+  const Pool* pool = owners().at(static_cast<char*>(const_cast<void*>(memory)));
+  return pool->gpu == gpu || pool->peers.count(gpu);
+}
+MHC_STAND_IN_API int cudaMemPoolCreate(void** pool, const PoolProperties* properties) {
+  return call("cudaMemPoolCreate", [&](Device&, auto&) { return *pool = new Pool{properties->location.id, {}, {}}, kSuccess; });
 }
 MHC_STAND_IN_API int cudaMemPoolDestroy(void* handle) {
   return call("cudaMemPoolDestroy", [&](Device& device, auto& lock) {

@@ -40,6 +40,7 @@ final class Copies {
    * source. Never with the locks of both: opposite copies would wait for each other.
    */
   private static void acrossGpus(CudaDevice from, Tensor source, CudaDevice to, Tensor target) {
+    from.admit(to);
     var written = new CudaEvent(from, false);
     var read = new CudaEvent(to, false);
     try {

@@ -69,7 +69,10 @@ final class CudaCommunicator extends DeviceCommunicator {
     this.ranks = ranks;
     stream = gpu.newStream(Stream.Priority.HIGH);
     gpu.add(this);
-    LOCAL.computeIfAbsent(id, any -> ConcurrentHashMap.newKeySet()).add(this);
+    for (CudaCommunicator other : meet()) {
+      gpu.admit(other.gpu);
+      other.gpu.admit(gpu);
+    }
     NcclWatch.add(this);
   }
 
@@ -370,6 +373,13 @@ final class CudaCommunicator extends DeviceCommunicator {
     try (var _ = gpu.held()) {
       release();
     }
+  }
+
+  /** The others of this process so far, of which this is one from now on. */
+  private Set<CudaCommunicator> meet() {
+    Set<CudaCommunicator> all = LOCAL.computeIfAbsent(id, any -> ConcurrentHashMap.newKeySet());
+    all.add(this);
+    return all;
   }
 
   /** The others of this process, of which this is one no longer. */

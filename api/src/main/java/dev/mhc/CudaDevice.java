@@ -2,6 +2,7 @@
 package dev.mhc;
 
 import dev.mhc.bindings.NativeMemory;
+import dev.mhc.bindings.generated.cudart.cudaMemAccessDesc;
 import dev.mhc.bindings.generated.cudart.cudaMemLocation;
 import dev.mhc.bindings.generated.cudart.cudaMemPoolProps;
 import dev.mhc.bindings.generated.cudart.cudart_h;
@@ -12,7 +13,9 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.ArrayList;
+import java.util.HashSet;
 import java.util.List;
+import java.util.Set;
 import java.util.function.IntSupplier;
 import java.util.function.Supplier;
 import java.util.regex.Matcher;
@@ -50,6 +53,7 @@ public final class CudaDevice extends Device {
   private final MemorySegment pool;
   private final List<MemorySegment> captured = new ArrayList<>(); // contexts of streams that are gone and that graphs use
   private final Stream firstStream;
+  private final Set<Integer> admitted = new HashSet<>(); // GPUs that have been let into the pool, or cannot be
   private final int multiprocessors;
   private final int computeCapability;
   private final long l2Bytes;
@@ -96,7 +100,7 @@ public final class CudaDevice extends Device {
   }
 
   private static MemorySegment newContext(int index) {
-    Native.library();
+    Native.offerCuda();
     try (Arena arena = Arena.ofConfined()) {
       MemorySegment block = arena.allocate(mhc_context_options.layout());
       mhc_context_options.struct_size(block, block.byteSize());
@@ -113,9 +117,7 @@ public final class CudaDevice extends Device {
     try (Arena arena = Arena.ofConfined()) {
       MemorySegment properties = arena.allocate(cudaMemPoolProps.layout());
       cudaMemPoolProps.allocType(properties, cudart_h.cudaMemAllocationTypePinned());
-      MemorySegment location = cudaMemPoolProps.location(properties);
-      cudaMemLocation.type(location, cudart_h.cudaMemLocationTypeDevice());
-      cudaMemLocation.id(location, index);
+      at(cudaMemPoolProps.location(properties), index);
       MemorySegment pool = Cuda.pointer("cudaMemPoolCreate", device,
           result -> cudart_h.cudaMemPoolCreate(result, properties));
       MemorySegment threshold = arena.allocateFrom(ValueLayout.JAVA_LONG, KEEP_ALL);
@@ -437,6 +439,39 @@ public final class CudaDevice extends Device {
       zero(data);
       return new Storage.Memory(data, () -> free(start));
     });
+  }
+
+  /**
+   * Lets another GPU read and write this one's tensors without a copy through the host, where the two can; memory of a pool is
+   * its own GPU's alone otherwise, for NCCL too, which reads and writes the tensors of ranks in one process directly.
+   */
+  void admit(CudaDevice peer) {
+    call(() -> {
+      if (peer.index() != index() && admitted.add(peer.index()) && canBeReached(peer.index())) {
+        try (Arena arena = Arena.ofConfined()) {
+          MemorySegment access = arena.allocate(cudaMemAccessDesc.layout());
+          at(cudaMemAccessDesc.location(access), peer.index());
+          cudaMemAccessDesc.flags(access, cudart_h.cudaMemAccessFlagsProtReadWrite());
+          Cuda.check(cudart_h.cudaMemPoolSetAccess(pool, access, 1), "cudaMemPoolSetAccess", name());
+        } catch (CudaException e) { // copies go the long way
+          Native.LOG.log(Level.WARNING, "{0}", e.getMessage());
+        }
+      }
+      return null;
+    });
+  }
+
+  private boolean canBeReached(int peer) {
+    try (Arena arena = Arena.ofConfined()) {
+      MemorySegment result = arena.allocate(ValueLayout.JAVA_INT);
+      Cuda.check(cudart_h.cudaDeviceCanAccessPeer(result, peer, index()), "cudaDeviceCanAccessPeer", name());
+      return result.get(ValueLayout.JAVA_INT, 0) != 0;
+    }
+  }
+
+  private static void at(MemorySegment location, int index) {
+    cudaMemLocation.type(location, cudart_h.cudaMemLocationTypeDevice());
+    cudaMemLocation.id(location, index);
   }
 
   /** In the current stream. */

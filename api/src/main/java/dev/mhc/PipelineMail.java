@@ -17,6 +17,9 @@ import org.jspecify.annotations.Nullable;
 /**
  * A stage's messages, on a thread and a stream of their own: the stage computes meanwhile, and waits for the exchange that
  * brings what it needs, not for later ones. Used by the thread that runs the stage.
+ *
+ * <p>A tick's messages are one group, so that no order among them can deadlock; a forward's arrival then waits for the backward
+ * of the same tick beside it. Single messages, forward before backward on all ranks, would not; on a CPU they gained 0 to 10 %.
  */
 final class PipelineMail {
   /** Exchanges that may be under way; each holds the tensor that it sends. */

@@ -7,6 +7,7 @@ import static org.assertj.core.api.Assertions.assertThatIllegalStateException;
 import static org.junit.jupiter.api.Assumptions.assumeFalse;
 
 import java.lang.foreign.ValueLayout;
+import java.util.List;
 import java.util.Random;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
@@ -367,6 +368,36 @@ class CudaDeviceTest {
       Tensor here = device.tensor(DType.FP32, 5).fill(3);
       assertThat(twin.tensor(DType.FP32, 5).copyFrom(here).toDoubles()).containsOnly(3);
     }
+  }
+
+  /** In a JVM of its own, with two GPUs. */
+  static final class TwoGpus {
+    public static void main(String... arguments) {
+      try (CudaDevice first = Device.cuda(0); CudaDevice second = Device.cuda(1)) {
+        Tensor x = first.tensor(DType.FP32, 5).fill(3);
+        Tensor y = second.tensor(DType.FP32, 5);
+        System.out.println("alone: " + StandIn.canAccess(second, x) + " " + StandIn.canAccess(first, y));
+        y.copyFrom(x);
+        System.out.println("copied " + y.get(4) + ": " + StandIn.canAccess(second, x) + " " + StandIn.canAccess(first, y));
+        List<Communicator> ranks = Communicator.initAll(List.of(first, second));
+        Communicator.group(() -> {
+          ranks.get(0).allReduce(x, x, ReduceOp.SUM);
+          ranks.get(1).allReduce(y, y, ReduceOp.SUM);
+        });
+        System.out.println("summed " + y.get(4) + ": " + StandIn.canAccess(second, x) + " " + StandIn.canAccess(first, y));
+      }
+    }
+  }
+
+  /** Memory of a pool is its own GPU's alone, until who copies or communicates lets the others in. */
+  @Test
+  void gpusLetEachOtherIntoTheirPools() throws Exception {
+    assumeFalse(TestDevice.isGpu(device), "a GPU does not tell who may use its memory");
+    var two = TestDevice.standIns().environment("MHC_STAND_IN_GPUS", "2").environment("MHC_EXECUTOR_GPUS", "2");
+    assertThat(two.runOnClassPath("dev.mhc.CudaDeviceTest$TwoGpus").output()).contains("alone: false false",
+        "copied 3.0: true false", "summed 6.0: true true");
+    assertThat(two.environment("MHC_STAND_IN_NO_PEERS", "1").runOnClassPath("dev.mhc.CudaDeviceTest$TwoGpus").output())
+        .contains("copied 3.0: false false", "summed 6.0: false false").doesNotContain("WARNING");
   }
 
   /** In a JVM of its own, since it breaks that JVM's use of the GPU. */

@@ -38,6 +38,8 @@ final class StandIn {
         ValueLayout.JAVA_INT));
     static final MethodHandle TRACED = find("libcudart.so.13", "mhc_stand_in_traced", FunctionDescriptor.of(
         ValueLayout.JAVA_LONG, ValueLayout.ADDRESS, ValueLayout.JAVA_LONG));
+    static final MethodHandle CAN_ACCESS = find("libcudart.so.13", "mhc_stand_in_can_access", FunctionDescriptor.of(
+        ValueLayout.JAVA_INT, ValueLayout.ADDRESS, ValueLayout.JAVA_INT));
     static final MethodHandle COMMUNICATORS = find("libnccl.so.2", "mhc_stand_in_communicators", FunctionDescriptor.of(
         ValueLayout.JAVA_INT));
 
@@ -74,6 +76,15 @@ final class StandIn {
         throw new AssertionError("a trace of " + length + " bytes");
       }
       return text.getString(0).lines().toList();
+    } catch (Throwable e) {
+      throw new AssertionError(e);
+    }
+  }
+
+  /** Whether a GPU may use a tensor's memory. */
+  static boolean canAccess(CudaDevice gpu, Tensor tensor) {
+    try {
+      return (int) Functions.CAN_ACCESS.invokeExact(tensor.memory(), gpu.index()) != 0;
     } catch (Throwable e) {
       throw new AssertionError(e);
     }

@@ -428,6 +428,15 @@ public class cudart_h {
     public static int cudaMemLocationTypeDevice() {
         return cudaMemLocationTypeDevice;
     }
+    private static final int cudaMemAccessFlagsProtReadWrite = (int)3L;
+    /**
+     * {@snippet lang=c :
+     * enum cudaMemAccessFlags.cudaMemAccessFlagsProtReadWrite = 3
+     * }
+     */
+    public static int cudaMemAccessFlagsProtReadWrite() {
+        return cudaMemAccessFlagsProtReadWrite;
+    }
     private static final int cudaMemAllocationTypePinned = (int)1L;
     /**
      * {@snippet lang=c :
@@ -2272,6 +2281,66 @@ public class cudart_h {
         }
     }
 
+    private static class cudaMemPoolSetAccess {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            cudart_h.C_INT,
+            cudart_h.C_POINTER,
+            cudart_h.C_POINTER,
+            cudart_h.C_LONG
+        );
+
+        public static final MemorySegment ADDR = cudart_h.findOrThrow("cudaMemPoolSetAccess");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * extern cudaError_t cudaMemPoolSetAccess(cudaMemPool_t memPool, const struct cudaMemAccessDesc *descList, size_t count)
+     * }
+     */
+    public static FunctionDescriptor cudaMemPoolSetAccess$descriptor() {
+        return cudaMemPoolSetAccess.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * extern cudaError_t cudaMemPoolSetAccess(cudaMemPool_t memPool, const struct cudaMemAccessDesc *descList, size_t count)
+     * }
+     */
+    public static MethodHandle cudaMemPoolSetAccess$handle() {
+        return cudaMemPoolSetAccess.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * extern cudaError_t cudaMemPoolSetAccess(cudaMemPool_t memPool, const struct cudaMemAccessDesc *descList, size_t count)
+     * }
+     */
+    public static MemorySegment cudaMemPoolSetAccess$address() {
+        return cudaMemPoolSetAccess.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * extern cudaError_t cudaMemPoolSetAccess(cudaMemPool_t memPool, const struct cudaMemAccessDesc *descList, size_t count)
+     * }
+     */
+    public static int cudaMemPoolSetAccess(MemorySegment memPool, MemorySegment descList, long count) {
+        var mh$ = cudaMemPoolSetAccess.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("cudaMemPoolSetAccess", memPool, descList, count);
+            }
+            return (int)mh$.invokeExact(memPool, descList, count);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
     private static class cudaMemPoolCreate {
         public static final FunctionDescriptor DESC = FunctionDescriptor.of(
             cudart_h.C_INT,
@@ -2445,6 +2514,66 @@ public class cudart_h {
                 traceDowncall("cudaMallocFromPoolAsync", ptr, size, memPool, stream);
             }
             return (int)mh$.invokeExact(ptr, size, memPool, stream);
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class cudaDeviceCanAccessPeer {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            cudart_h.C_INT,
+            cudart_h.C_POINTER,
+            cudart_h.C_INT,
+            cudart_h.C_INT
+        );
+
+        public static final MemorySegment ADDR = cudart_h.findOrThrow("cudaDeviceCanAccessPeer");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * extern cudaError_t cudaDeviceCanAccessPeer(int *canAccessPeer, int device, int peerDevice)
+     * }
+     */
+    public static FunctionDescriptor cudaDeviceCanAccessPeer$descriptor() {
+        return cudaDeviceCanAccessPeer.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * extern cudaError_t cudaDeviceCanAccessPeer(int *canAccessPeer, int device, int peerDevice)
+     * }
+     */
+    public static MethodHandle cudaDeviceCanAccessPeer$handle() {
+        return cudaDeviceCanAccessPeer.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * extern cudaError_t cudaDeviceCanAccessPeer(int *canAccessPeer, int device, int peerDevice)
+     * }
+     */
+    public static MemorySegment cudaDeviceCanAccessPeer$address() {
+        return cudaDeviceCanAccessPeer.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * extern cudaError_t cudaDeviceCanAccessPeer(int *canAccessPeer, int device, int peerDevice)
+     * }
+     */
+    public static int cudaDeviceCanAccessPeer(MemorySegment canAccessPeer, int device, int peerDevice) {
+        var mh$ = cudaDeviceCanAccessPeer.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("cudaDeviceCanAccessPeer", canAccessPeer, device, peerDevice);
+            }
+            return (int)mh$.invokeExact(canAccessPeer, device, peerDevice);
         } catch (Throwable ex$) {
            throw new AssertionError("should not reach here", ex$);
         }

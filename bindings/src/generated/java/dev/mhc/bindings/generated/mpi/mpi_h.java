@@ -68,15 +68,6 @@ public class mpi_h {
     public static final AddressLayout C_POINTER = ValueLayout.ADDRESS
             .withTargetLayout(MemoryLayout.sequenceLayout(java.lang.Long.MAX_VALUE, JAVA_BYTE));
     public static final ValueLayout.OfLong C_LONG = ValueLayout.JAVA_LONG;
-    private static final int OMPI_MAJOR_VERSION = (int)4L;
-    /**
-     * {@snippet lang=c :
-     * #define OMPI_MAJOR_VERSION 4
-     * }
-     */
-    public static int OMPI_MAJOR_VERSION() {
-        return OMPI_MAJOR_VERSION;
-    }
     private static final int MPI_MAX_LIBRARY_VERSION_STRING = (int)256L;
     /**
      * {@snippet lang=c :
@@ -451,64 +442,6 @@ public class mpi_h {
                 traceDowncall("MPI_Finalize");
             }
             return (int)mh$.invokeExact();
-        } catch (Throwable ex$) {
-           throw new AssertionError("should not reach here", ex$);
-        }
-    }
-
-    private static class MPI_Finalized {
-        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
-            mpi_h.C_INT,
-            mpi_h.C_POINTER
-        );
-
-        public static final MemorySegment ADDR = mpi_h.findOrThrow("MPI_Finalized");
-
-        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
-    }
-
-    /**
-     * Function descriptor for:
-     * {@snippet lang=c :
-     * int MPI_Finalized(int *flag)
-     * }
-     */
-    public static FunctionDescriptor MPI_Finalized$descriptor() {
-        return MPI_Finalized.DESC;
-    }
-
-    /**
-     * Downcall method handle for:
-     * {@snippet lang=c :
-     * int MPI_Finalized(int *flag)
-     * }
-     */
-    public static MethodHandle MPI_Finalized$handle() {
-        return MPI_Finalized.HANDLE;
-    }
-
-    /**
-     * Address for:
-     * {@snippet lang=c :
-     * int MPI_Finalized(int *flag)
-     * }
-     */
-    public static MemorySegment MPI_Finalized$address() {
-        return MPI_Finalized.ADDR;
-    }
-
-    /**
-     * {@snippet lang=c :
-     * int MPI_Finalized(int *flag)
-     * }
-     */
-    public static int MPI_Finalized(MemorySegment flag) {
-        var mh$ = MPI_Finalized.HANDLE;
-        try {
-            if (TRACE_DOWNCALLS) {
-                traceDowncall("MPI_Finalized", flag);
-            }
-            return (int)mh$.invokeExact(flag);
         } catch (Throwable ex$) {
            throw new AssertionError("should not reach here", ex$);
         }
