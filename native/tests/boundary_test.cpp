@@ -92,7 +92,6 @@ TEST(Boundary, is_its_parts_to_the_bit) {
 }
 
 TEST(Boundary, is_its_parts_to_the_bit_with_f_in_fp8) {
-  if (on_cuda()) return;  // which does not take it yet
   Random random;
   Form start;
   start.fp8_f = start.fp8 = true;

@@ -27,7 +27,6 @@ TEST(Post, agrees_with_the_oracle) {
 }
 
 TEST(Post, agrees_with_the_oracle_with_f_in_fp8) {
-  if (on_cuda()) return;  // which does not take it yet
   Random random;
   Form start;
   start.fp8_f = true;

@@ -69,7 +69,6 @@ void add_boundaries(std::vector<Variant>& all) {
     all.push_back({"boundary_" + shifted + "fp8_power_of_two", make_boundary, s});
     s = with_config(preset(p, 4));
     all.push_back({shifted + "recompute", make_recompute, s});
-    if (on_cuda()) continue;
     all.push_back({"boundary_" + shifted + "fp8_f", make_boundary, with_fp8(s)});
     all.push_back({"boundary_backward_" + shifted + "fp8_f", make_boundary_backward, with_fp8(s, MHC_FP8_SCALE_POWER_OF_TWO)});
     all.push_back({shifted + "recompute_fp8_f", make_recompute, with_fp8(s, MHC_FP8_SCALE_POWER_OF_TWO)});
@@ -87,10 +86,8 @@ void add_layer_operations(std::vector<Variant>& all) {
     const std::string name = orientation == MHC_OUT_IN ? "" : "_in_out";
     all.push_back({"post" + name, make_post, s});
     all.push_back({"post_backward" + name, make_post_backward, s});
-    if (!on_cuda()) {
-      all.push_back({"post_fp8_f" + name, make_post, with_fp8(s, MHC_FP8_SCALE_POWER_OF_TWO)});
-      all.push_back({"post_backward_fp8_f" + name, make_post_backward, with_fp8(s)});
-    }
+    all.push_back({"post_fp8_f" + name, make_post, with_fp8(s, MHC_FP8_SCALE_POWER_OF_TWO)});
+    all.push_back({"post_backward_fp8_f" + name, make_post_backward, with_fp8(s)});
     all.push_back({"gain" + name, make_gain, s});
   }
   all.push_back({"pre", make_pre, s});

@@ -82,24 +82,6 @@ class DeviceMemory {
   size_t size_ = 0, live_ = 0;
 };
 
-// Whether f comes as FP8, which no kernel here reads yet.
-bool has_fp8_input(mhc_operation operation, const void* problem) {
-  switch (operation) {
-    case MHC_OP_POST: return static_cast<const PostProblem*>(problem)->f_scale.given;
-    case MHC_OP_POST_BACKWARD: return static_cast<const PostBackwardProblem*>(problem)->f_scale.given;
-    case MHC_OP_BOUNDARY: return static_cast<const BoundaryProblem*>(problem)->f_scale.given;
-    case MHC_OP_BOUNDARY_BACKWARD: return static_cast<const BoundaryBackwardProblem*>(problem)->f_scale.given;
-    case MHC_OP_RECOMPUTE: {
-      const auto& p = *static_cast<const RecomputeProblem*>(problem);
-      for (int32_t l = 0; l < p.layers; ++l) {
-        if (p.at(l).f_scale) return true;
-      }
-      return false;
-    }
-    default: return false;
-  }
-}
-
 class CudaBackend final : public Backend {
  public:
   CudaBackend(int device, const DeviceProperties& properties) : device_(device), properties_(properties) {
@@ -120,12 +102,6 @@ class CudaBackend final : public Backend {
 
   mhc_status run(mhc_operation operation, const void* problem, const Arguments& arguments, void* stream) override {
     const Kernel& kernel = kTable.rows[operation];
-    if (has_fp8_input(operation, problem)) {
-      return fail(MHC_UNSUPPORTED,
-                  "%s: f.dtype is float8_e4m3fn; expected float32, float16 or bfloat16, CUDA devices do not take it in FP8 yet: "
-                  "mhc_fp8_dequantize makes one of those of it",
-                  arguments.function());
-    }
     size_t wanted = kernel.space(problem, properties_);
     if (wanted > memory_.size()) {
       return fail(MHC_WORKSPACE_TOO_SMALL,

@@ -62,7 +62,7 @@ class Token {
 
   MHC_FN void values(int64_t c) {
     entering(rows_, token_, c, n_, x_);
-    f_ = a_.post ? widened(load1(rows_.f.at(token_, c))) : 0.0f;
+    f_ = a_.post ? rows_.f.value(token_, c) : 0.0f;
     next_of<X>(a_.post ? &s_.mix : nullptr, x_, f_, n_, next_);
     gradient_ = a_.layer ? widened(load1(rows_.d_h.at(token_, c))) : 0.0f;
     if (!a_.norm) return;
@@ -192,7 +192,7 @@ MHC_FN void next_at(const Arguments& a, const BackwardRows<X, H>& rows, int64_t 
   entering(rows, token, c, a.n, x);
   if (a.post) {
     mix.load(a.post_mix, a.res_mix, a.in_out, token, a.n);
-    f = widened(load1(rows.f.at(token, c)));
+    f = rows.f.value(token, c);
   }
   next_of<X>(a.post ? &mix : nullptr, x, f, a.n, next);
 }

@@ -63,8 +63,8 @@ size_t boundary_space(const BoundaryProblem& p, const DeviceProperties& device) 
 
 void boundary(const BoundaryProblem& p, Job& job) {
   if (!pass_fits(p.sizes, p.config, job.device)) return boundary_in_steps(p, job);
-  run_pass({p.sizes, p.config, p.parameters, p.x, p.f, p.post_mix, p.res_mix, p.x_next, p.shifted_pre_mix, p.next, p.h,
-            p.norm_weight, p.y, p.h_fp8, p.h_scale, p.norm_eps, p.fp8_scale_rounding, p.layer_type},
+  run_pass({p.sizes, p.config, p.parameters, p.x, p.f, p.f_scale, p.post_mix, p.res_mix, p.x_next, p.shifted_pre_mix, p.next,
+            p.h, p.norm_weight, p.y, p.h_fp8, p.h_scale, p.norm_eps, p.fp8_scale_rounding, p.layer_type},
            job);
 }
 

@@ -65,7 +65,7 @@ void coefficients(const CoefficientsProblem& p, Job& job) {
   if (!pass_fits(p.sizes, p.config, job.device)) {
     return coefficients_in_steps(p.sizes, p.config, p.parameters, p.x, p.out, job.workspace, job);
   }
-  run_pass({p.sizes, p.config, p.parameters, p.x, {}, {}, {}, {}, {}, p.out, {}, {}, {}, {}, {}, 0.0f, 0, p.x.type}, job);
+  run_pass({p.sizes, p.config, p.parameters, p.x, {}, {}, {}, {}, {}, {}, p.out, {}, {}, {}, {}, {}, 0.0f, 0, p.x.type}, job);
 }
 
 }  // namespace mhc::cuda

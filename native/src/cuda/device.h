@@ -23,7 +23,7 @@
 //                                        bulk_start(barrier, bytes), for a later phase bulk_again(barrier, bytes); the copies
 //                                        may come from others; all threads: bulk_wait(barrier, phase), the first being 0
 //   has_bulk_copy()
-//   AsyncCopies                          of a thread: copy<8 or 16>(to, from) into shared memory, commit() makes a group of the
+//   AsyncCopies                          of a thread: copy<4, 8 or 16>(to, from) into shared memory, commit() makes a group of the
 //                                        copies since the last; wait<n>(): for all groups but the last n. wait<0>() ends them
 #pragma once
 

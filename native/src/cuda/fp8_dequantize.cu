@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cuda/fp8.h"
+#include "cuda/layer_output.h"
 
 namespace mhc::cuda {
 namespace {
@@ -7,8 +8,8 @@ namespace {
 struct Arguments {
   int64_t rows, columns, rows_of_tile;
   Array<const uint8_t> src;
-  Array<const char> scale;  // bytes or floats
-  bool e8m0, aligned, dst_aligned;
+  ScaleSource scale;
+  bool aligned, dst_aligned;
 };
 
 template <class X>
@@ -16,16 +17,14 @@ MHC_KERNEL(kThreads) dequantize_kernel(const Arguments a, const Array<X> dst) {
   const int64_t of_row = (a.columns + 15) / 16;
   for_each_of(a.rows * of_row, [&](int64_t index) {
     const int64_t row = index / of_row, c = index % of_row * 16, left = a.columns - c;
-    const int64_t at = row / a.rows_of_tile * a.scale.stride[0] + c / 128 * a.scale.stride[1];
-    const float scale = a.e8m0 ? e8m0_to_float(load1(reinterpret_cast<const uint8_t*>(a.scale.data) + at))
-                               : load1(reinterpret_cast<const float*>(a.scale.data) + at);
+    const float scale = a.scale.at(row / a.rows_of_tile, c / 128);
     const Bits16 bytes = load_bytes(a.src.at(row, c), left, a.aligned);
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       float out[kPiece];
 #pragma unroll
       for (int e = 0; e < kPiece; ++e) {
-        out[e] = to_float(e4m3{static_cast<uint8_t>(bytes.word[2 * half + e / 4] >> e % 4 * 8)}) * scale;
+        out[e] = from_e4m3(bytes.word[2 * half + e / 4] >> e % 4 * 8) * scale;
       }
       store_values(dst.at(row, c) + half * kPiece, out, left - half * kPiece, a.dst_aligned);
     }
@@ -37,8 +36,8 @@ MHC_KERNEL(kThreads) dequantize_kernel(const Arguments a, const Array<X> dst) {
 size_t fp8_dequantize_space(const Fp8DequantizeProblem&, const DeviceProperties&) { return 0; }
 
 void fp8_dequantize(const Fp8DequantizeProblem& p, Job& job) {
-  const Arguments a{p.rows, p.columns, p.tile == MHC_FP8_TILE_1X128 ? 1 : 128, Array<const uint8_t>(p.src), Array<const char>(p.scale),
-                    p.scale.type == DType::E8M0, rows_aligned(p.src), rows_aligned(p.dst)};
+  const Arguments a{p.rows, p.columns, p.tile == MHC_FP8_TILE_1X128 ? 1 : 128, Array<const uint8_t>(p.src), ScaleSource(p.scale),
+                    rows_aligned(p.src), rows_aligned(p.dst)};
   with_row_type(p.dst.type, [&](auto type) {
     using X = decltype(type);
     job.launch(share(p.rows * ((p.columns + 15) / 16), job.device), dequantize_kernel<X>, a, Array<X>(p.dst));

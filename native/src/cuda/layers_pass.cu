@@ -16,6 +16,7 @@
 
 #include <cstring>
 
+#include "cuda/layer_output.h"
 #include "cuda/mixes.h"
 #include "cuda/pass.h"
 #include "cuda/tile_coefficients.h"
@@ -36,7 +37,7 @@ struct alignas(16) Layer {
   CoefficientArrays out;
   ProjectionColumns projection;
   const float *scale, *bias;
-  Array<const X> f;
+  LayerOutput<X> f;
   Array<X> x, h;
 };
 template <class T>
@@ -46,6 +47,16 @@ MHC_FN Array<T> load_array(const Array<T>* p) {
 #pragma unroll
   for (int d = 0; d < 3; ++d) array.stride[d] = load1(&p->stride[d]);
   return array;
+}
+template <class X>
+MHC_FN LayerOutput<X> load_layer_output(const LayerOutput<X>* p) {
+  LayerOutput<X> f;
+  f.rows = load_array(&p->rows);
+  f.scale.data = load1(&p->scale.data);
+  f.scale.stride[0] = load1(&p->scale.stride[0]);
+  f.scale.stride[1] = load1(&p->scale.stride[1]);
+  f.scale.e8m0 = load1(&p->scale.e8m0);
+  return f;
 }
 MHC_FN ProjectionColumns load_columns(const ProjectionColumns* p) {
   return {load_array(&p->projection), load_array(&p->norm), load1(&p->width), load1(&p->aligned)};
@@ -122,11 +133,12 @@ class Team {
   MHC_FN void await_coefficients() const {
     const int tile = rounds_.tile(round_ - 1, hold_);
     if (tile < 0) return;
-    const Array<const X> f = load_array(&layer_before()->f);
+    const Array<const X> f = load_array(&layer_before()->f.rows);
+    const bool fp8 = load1(&layer_before()->f.scale.data) != nullptr;
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
       const int64_t t = token(tile, r);
-      if (f && left(t) > 0) prefetch(f.at(t, place_.channel));
+      if (f && left(t) > 0) prefetch(reinterpret_cast<const char*>(f.data) + (t * f.stride[0] + place_.channel) * (fp8 ? 1 : 2));
     }
     GroupCounters::wait(counters_.ready(hold_), round_ - 1, 1, 1);
   }
@@ -187,22 +199,25 @@ class Team {
 
   // The residual behind a layer, from the one in front of it.
   MHC_FN void post(const Layer<X>& layer, int64_t t, int64_t rest, bool last, Piece<X> (&rows)[kStreams]) const {
-    const Piece<X> f = load_piece(load_array(&layer.f).at(t, place_.channel), rest, a_.aligned);
+    const LayerOutput<X> layer_output = load_layer_output(&layer.f);
+    const Piece<X> piece = layer_output.load(t, place_.channel, rest, a_.aligned);
     PostMix<kStreams> mix;
     mix.template load<Made::Meanwhile>(load_array(&layer.out.post_mix), load_array(&layer.out.res_mix), a_.in_out, t, kStreams);
+    layer_output.with_values(piece, [&](const auto& f) MHC_INLINE {
 #pragma unroll
-    for (int e = 0; e < kPiece; e += 2) {  // two channels at a time, in place
-      X next[2][kStreams];
+      for (int e = 0; e < kPiece; e += 2) {  // two channels at a time, in place
+        X next[2][kStreams];
 #pragma unroll
-      for (int c = 0; c < 2; ++c) {
+        for (int c = 0; c < 2; ++c) {
 #pragma unroll
-        for (int o = 0; o < kStreams; ++o) {
-          narrowed(mix.next(o, [&](auto i) MHC_INLINE { return rows[i][e + c]; }, f[e + c], kStreams), next[c][o]);
+          for (int o = 0; o < kStreams; ++o) {
+            narrowed(mix.next(o, [&](auto i) MHC_INLINE { return rows[i][e + c]; }, f[e + c], kStreams), next[c][o]);
+          }
         }
-      }
 #pragma unroll
-      for (int o = 0; o < kStreams; ++o) rows[o].replace_two(e, next[0][o], next[1][o]);
-    }
+        for (int o = 0; o < kStreams; ++o) rows[o].replace_two(e, next[0][o], next[1][o]);
+      }
+    });
     const Array<X> to = last ? a_.x_next : load_array(&(&layer)[1].x);
 #pragma unroll
     for (int o = 0; o < kStreams; ++o) {
@@ -354,7 +369,7 @@ bool all_aligned(const RecomputeProblem& p) {
   bool aligned = rows_aligned(p.x) && rows_aligned(p.x_next);
   for (int32_t l = 0; aligned && l < p.layers; ++l) {
     const RecomputeLayerViews layer = p.at(l);
-    aligned = rows_aligned(layer.f) && rows_aligned(layer.x) && rows_aligned(layer.h);
+    aligned = layer_output_aligned(layer.f) && rows_aligned(layer.x) && rows_aligned(layer.h);
   }
   return aligned;
 }
@@ -419,7 +434,7 @@ void write_table(const RecomputeProblem& p, const Space& space, Job& job) {
       const RecomputeLayerViews v = p.at(first + l);
       some.layer[l] = {CoefficientArrays(v.out), columns_of(v.parameters, p.sizes.width, next, job),
                        Array<const float>(v.parameters.scale).data, Array<const float>(v.parameters.bias).data,
-                       Array<const X>(v.f), Array<X>(v.x), Array<X>(v.h)};
+                       LayerOutput<X>(v.f, v.f_scale), Array<X>(v.x), Array<X>(v.h)};
     }
     const int words = static_cast<int>(count * sizeof(Layer<X>) / sizeof(Bits16));
     job.launch({1, kThreads}, table_kernel<X>, words, some, to + first);

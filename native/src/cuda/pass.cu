@@ -12,6 +12,7 @@
 // Sums are taken in an order that depends on the width alone: a token's bits do not depend on the tile, the group or the
 // number of multiprocessors. The projection's part of a unit stays in shared memory.
 #include "cuda/fp8.h"
+#include "cuda/layer_output.h"
 #include "cuda/mixes.h"
 #include "cuda/pass.h"
 #include "cuda/tile_coefficients.h"
@@ -30,7 +31,7 @@ struct Arguments {
   int kept;   // tiles of x_next in shared memory
   int lag;    // tiles between a scan and its h
   int slots;  // tiles whose sums are in memory at a time
-  bool post, in_out, x_aligned, layer_aligned, fp8_aligned, shifted, h, norm, power_of_two;
+  bool post, in_out, x_aligned, f_aligned, layer_aligned, fp8_aligned, shifted, h, norm, power_of_two;
   mhc_config config;
   ProjectionColumns projection;
   Array<const float> post_mix, res_mix, scale, bias, shifted_pre_mix, norm_weight;
@@ -76,7 +77,7 @@ struct Shared {
 template <class X, class H>
 class Stream {
  public:
-  MHC_FN Stream(const Arguments& a, const Array<const X>& x, const Array<const H>& f, const Array<X>& x_next,
+  MHC_FN Stream(const Arguments& a, const Array<const X>& x, const LayerOutput<H>& f, const Array<X>& x_next,
                 const Array<H>& h, const Array<H>& y, const Shared& s)
       : a_(a), x_(x), f_(f), x_next_(x_next), h_(h), y_(y), s_(s), unit_(static_cast<int>(block_index() % a.units)),
         group_(static_cast<int>(block_index() / a.units)), counters_(a.counters, group_), place_(thread_index(), unit_) {}
@@ -120,7 +121,7 @@ class Stream {
       const int64_t t = token(k, r), rest = left(t);
 #pragma unroll
       for (int i = 0; i < kStreams; ++i) in.x[r][i] = load_piece(x_.at(t, i, place_.channel), rest, a_.x_aligned);
-      if (a_.post) in.f[r] = load_piece(f_.at(t, place_.channel), rest, a_.layer_aligned);
+      if (a_.post) in.f[r] = f_.load(t, place_.channel, rest, a_.f_aligned);
     }
     return in;
   }
@@ -134,24 +135,33 @@ class Stream {
       PostMix<kStreams> mix;
       if (a_.post && rest > 0) mix.load(a_.post_mix, a_.res_mix, a_.in_out, t, kStreams);
       squares[r] = 0.0f;
+      const auto streams = [&](const auto& f) MHC_INLINE {
 #pragma unroll
-      for (int o = 0; o < kStreams; ++o) {
-        Piece<X> piece;
-        if (a_.post && rest > 0) {
-          float out[kPiece];
+        for (int o = 0; o < kStreams; ++o) {
+          Piece<X> piece;
+          if (a_.post && rest > 0) {
+            float out[kPiece];
 #pragma unroll
-          for (int e = 0; e < kPiece; ++e) {
-            out[e] = mix.next(o, [&](auto i) MHC_INLINE { return in.x[r][i][e]; }, in.f[r][e], kStreams);
+            for (int e = 0; e < kPiece; ++e) {
+              out[e] = mix.next(o, [&](auto i) MHC_INLINE { return in.x[r][i][e]; }, f[e], kStreams);
+            }
+            piece.set(out);
+            if (rest < kPiece) piece = first_of(piece, rest);
+            store_piece(x_next_.at(t, o, place_.channel), piece, rest, a_.x_aligned);
+          } else {
+            piece = in.x[r][o];
           }
-          piece.set(out);
-          if (rest < kPiece) piece = first_of(piece, rest);
-          store_piece(x_next_.at(t, o, place_.channel), piece, rest, a_.x_aligned);
-        } else {
-          piece = in.x[r][o];
-        }
 #pragma unroll
-        for (int e = 0; e < kPiece; ++e) squares[r] = fmaf(piece[e], piece[e], squares[r]);
-        put(kept, r * kStreams + o, piece);
+          for (int e = 0; e < kPiece; ++e) squares[r] = fmaf(piece[e], piece[e], squares[r]);
+          put(kept, r * kStreams + o, piece);
+        }
+      };
+      if constexpr (sizeof(X) == 2) {  // of the two ways what leaves fewer registers to spill
+        float f[kPiece];
+        if (a_.post) f_.values(in.f[r], f);
+        streams(f);
+      } else {
+        f_.with_values(in.f[r], streams);
       }
     }
   }
@@ -287,7 +297,7 @@ class Stream {
 
   const Arguments& a_;
   const Array<const X>& x_;
-  const Array<const H>& f_;
+  const LayerOutput<H>& f_;
   const Array<X>& x_next_;
   const Array<H>&h_, &y_;
   const Shared& s_;
@@ -312,7 +322,7 @@ MHC_APART void coefficients_of_group(const Arguments& a, const Shared s) {
 }
 
 template <class X, class H>
-MHC_KERNEL(kBlockThreads) pass_kernel(MHC_CONSTANT Arguments a, MHC_CONSTANT Array<const X> x, MHC_CONSTANT Array<const H> f,
+MHC_KERNEL(kBlockThreads) pass_kernel(MHC_CONSTANT Arguments a, MHC_CONSTANT Array<const X> x, MHC_CONSTANT LayerOutput<H> f,
                                       MHC_CONSTANT Array<X> x_next, MHC_CONSTANT Array<H> h, MHC_CONSTANT Array<H> y) {
   const Shared s = Shared::lay_out<X, H>(shared_memory(), a.kept);
   Columns(a.projection, static_cast<int>(block_index() % a.units)).bring(s.projection, s.barrier);
@@ -372,7 +382,8 @@ void run_pass(const Pass& p, Job& job) {
   a.post = p.f.given;
   a.in_out = p.config.orientation == MHC_IN_OUT;
   a.x_aligned = rows_aligned(p.x) && rows_aligned(p.x_next);
-  a.layer_aligned = rows_aligned(p.f) && rows_aligned(p.h) && rows_aligned(p.y);
+  a.f_aligned = layer_output_aligned(p.f);
+  a.layer_aligned = rows_aligned(p.h) && rows_aligned(p.y);
   a.fp8_aligned = rows_aligned(p.h_fp8);
   a.shifted = p.shifted_pre_mix.given;
   a.h = p.h.given || p.y.given || p.h_fp8.given;
@@ -398,7 +409,8 @@ void run_pass(const Pass& p, Job& job) {
     using X = decltype(x);
     using H = decltype(h);
     const Grid grid = grid_of<X, H>(a, job.device);
-    job.launch(grid, pass_kernel<X, H>, a, Array<const X>(p.x), Array<const H>(p.f), Array<X>(p.x_next), Array<H>(p.h), Array<H>(p.y));
+    job.launch(grid, pass_kernel<X, H>, a, Array<const X>(p.x), LayerOutput<H>(p.f, p.f_scale), Array<X>(p.x_next), Array<H>(p.h),
+               Array<H>(p.y));
   });
 }
 

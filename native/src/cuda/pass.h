@@ -12,7 +12,7 @@ struct Pass {
   const Sizes& sizes;
   const mhc_config& config;
   const ParameterViews& parameters;
-  View x, f, post_mix, res_mix, x_next, shifted_pre_mix;
+  View x, f, f_scale, post_mix, res_mix, x_next, shifted_pre_mix;
   CoefficientViews out;
   View h, norm_weight, y, h_fp8, h_scale;
   float norm_eps;

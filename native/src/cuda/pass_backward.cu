@@ -29,7 +29,9 @@ constexpr int kProjectionPitch = kStreams * kUnit + 8;  // eight more, so that t
 constexpr int kRecord = 27;  // of a Record a team wants g, c, inv_rms and inner
 static_assert(kTeamThreads == kUnit);  // where a thread brings a channel's weight
 constexpr int kGPitch = 28;
-constexpr int kMixPitch = 24;  // pre[4], post[4], res[16]
+constexpr int kMixPitch = 28;  // pre[4], post[4], res[16], f's scale of the unit
+constexpr int kScaleAt = 24;
+static_assert(kUnit == 128);  // as wide as a tile of FP8: a unit's f has one scale
 constexpr int kDots = 24;      // post[4], res[16], shifted_pre[4]
 constexpr int kMostSums = 10;  // along[4]; with RMSNorm across[4], squares, inner
 constexpr int kPartFloats = kTeamWarps * 8 * kDots;
@@ -177,7 +179,7 @@ class Team {
         bring_quad(rows_.x.at(t, i, channel_), to.x(s, i), rest);
         if (a_.d_x_next) bring_quad(rows_.d_x_next.at(t, i, channel_), to.d_next(s, i), rest);
       }
-      if (a_.post) bring_quad(rows_.f.at(t, channel_), to.f(s), rest);
+      if (a_.post) rows_.f.fp8() ? bring_codes(t, to.f(s), rest) : bring_quad(rows_.f.rows.at(t, channel_), to.f(s), rest);
       if (a_.layer) bring_quad(rows_.d_h.at(t, channel_), to.d_h(s), rest);
     }
   }
@@ -193,7 +195,19 @@ class Team {
     to = quad;
   }
 
-  // pre, post and res of tile k's tokens; zeros behind the last.
+  // Four channels of f in FP8, in a word.
+  MHC_FN void bring_codes(int64_t token, Quad<H>& to, int64_t rest) {
+    const uint8_t* from = rows_.f.codes(token, channel_);
+    if (a_.aligned && rest >= kQuad) return copies_.template copy<4>(&to, from);
+    uint32_t codes = 0;
+#pragma unroll
+    for (int e = 0; e < kQuad; ++e) {
+      if (e < rest) codes |= static_cast<uint32_t>(load1(from + e)) << 8 * e;
+    }
+    to.bits[0].word[0] = codes;
+  }
+
+  // pre, post and res of tile k's tokens, and f's scales; zeros behind the last.
   MHC_FN void bring_mix(int k) const {
     sync_team();  // the tile before has been read
     for (int v = thread_; v < kTile * kMixPitch; v += kTeamThreads) {
@@ -203,6 +217,8 @@ class Team {
       if (token < a_.tokens) {
         if (j < 4) {
           if (a_.layer) value = load1(Record(a_.mix, token).pre() + j);
+        } else if (j >= kScaleAt) {
+          if (j == kScaleAt && a_.post && rows_.f.fp8()) value = rows_.f.scale.at(token, unit_);
         } else if (a_.post) {
           value = j < 8 ? load1(a_.post_mix.at(token, j - 4)) : load1(a_.res_mix.at(token, a_.in_out ? i : o, a_.in_out ? o : i));
         }
@@ -240,13 +256,25 @@ class Team {
     Quad<X> x[kStreams];
 #pragma unroll
     for (int i = 0; i < kStreams; ++i) x[i] = in.x(s, i);
-    const Quad<H> f = in.f(s);
+    float f[kQuad];
+    f_of(in, s, f);
 #pragma unroll
     for (int o = 0; o < kStreams; ++o) {
       float out[kQuad];
 #pragma unroll
       for (int e = 0; e < kQuad; ++e) out[e] = mix.next(o, [&](auto i) MHC_INLINE { return x[i][e]; }, f[e], kStreams);
       next[o].set(out);
+    }
+  }
+  MHC_FN void f_of(const Slot<X, H>& in, int s, float (&f)[kQuad]) const {
+    const Quad<H> quad = in.f(s);
+    if (rows_.f.fp8()) {
+      const float scale = mix_[in_tile(s) * kMixPitch + kScaleAt];
+#pragma unroll
+      for (int e = 0; e < kQuad; ++e) f[e] = from_e4m3(quad.bits[0].word[0] >> 8 * e) * scale;
+    } else {
+#pragma unroll
+      for (int e = 0; e < kQuad; ++e) f[e] = quad[e];
     }
   }
   MHC_FN float h_of(const Mix& mix, const Quad<X> (&next)[kStreams], int e) const {
@@ -421,7 +449,9 @@ class Team {
     float dots[kDots] = {}, d[kStreams][kQuad];
     gradient_of_next(in, s, e, mix, next, product, d, dots + 20);
     if (a_.post) {
-      to_layer(in.f(s), mix, d, token, rest, dots);
+      float f[kQuad];
+      f_of(in, s, f);
+      to_layer(f, mix, d, token, rest, dots);
 #pragma unroll
       for (int i = 0; i < kStreams; ++i) {
         const Quad<X> x = in.x(s, i);
@@ -477,7 +507,7 @@ class Team {
     }
   }
 
-  MHC_FN void to_layer(const Quad<H>& f, const Mix& mix, const float (&d)[kStreams][kQuad], int64_t token, int64_t rest, float* d_post) {
+  MHC_FN void to_layer(const float (&f)[kQuad], const Mix& mix, const float (&d)[kStreams][kQuad], int64_t token, int64_t rest, float* d_post) {
     float d_f[kQuad] = {};
 #pragma unroll
     for (int o = 0; o < kStreams; ++o) {
@@ -661,7 +691,7 @@ Arguments arguments_of(const BoundaryBackwardProblem& p, const Space& space, Job
   a.dots = wants_dots(p);
   a.accumulate = p.accumulate_inputs;
   a.in_out = p.config.orientation == MHC_IN_OUT;
-  a.aligned = rows_aligned(p.x) && rows_aligned(p.d_x_next) && rows_aligned(p.f) && rows_aligned(p.d_h) && rows_aligned(p.d_x) &&
+  a.aligned = rows_aligned(p.x) && rows_aligned(p.d_x_next) && layer_output_aligned(p.f) && rows_aligned(p.d_h) && rows_aligned(p.d_x) &&
               rows_aligned(p.d_f);
   a.norm_eps = p.norm_eps;
   a.projection = {Array<const float>(p.parameters.projection), Array<const float>(p.parameters.norm_weight), p.sizes.width,

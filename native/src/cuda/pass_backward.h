@@ -3,7 +3,7 @@
 // rebuilt from x and f; D its gradient; dh the gradient of h, before RMSNorm where there is one.
 #pragma once
 
-#include "cuda/rows.h"
+#include "cuda/layer_output.h"
 
 namespace mhc::cuda {
 
@@ -24,7 +24,8 @@ void any_backward(const BoundaryBackwardProblem& problem, Job& job);
 template <class X, class H>
 struct BackwardRows {
   Array<const X> x, d_x_next;
-  Array<const H> f, d_h;
+  LayerOutput<H> f;
+  Array<const H> d_h;
   Array<X> d_x;
   Array<H> d_f;
 };
@@ -35,8 +36,8 @@ void with_rows(const BoundaryBackwardProblem& p, const Body& body) {
   const auto of = [&](auto x, auto h) {
     using X = decltype(x);
     using H = decltype(h);
-    body(BackwardRows<X, H>{Array<const X>(p.x), Array<const X>(p.d_x_next), Array<const H>(p.f), Array<const H>(p.d_h), Array<X>(p.d_x),
-                            Array<H>(p.d_f)});
+    body(BackwardRows<X, H>{Array<const X>(p.x), Array<const X>(p.d_x_next), LayerOutput<H>(p.f, p.f_scale), Array<const H>(p.d_h),
+                            Array<X>(p.d_x), Array<H>(p.d_f)});
   };
   if (!p.d_h) return with_row_type(p.x.type, [&](auto x) { of(x, x); });
   with_row_types(p.x.type, p.d_h.type, of);

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "cuda/layer_output.h"
 #include "cuda/mixes.h"
 
 namespace mhc::cuda {
@@ -12,7 +13,7 @@ struct Arguments {
 };
 
 template <class X, class H, int N>
-MHC_KERNEL(kThreads) post_kernel(const Arguments a, const Array<const X> x, const Array<const H> f, const Array<X> x_next) {
+MHC_KERNEL(kThreads) post_kernel(const Arguments a, const Array<const X> x, const LayerOutput<H> f, const Array<X> x_next) {
   const int64_t pieces = (a.width + kPiece - 1) / kPiece;
   for_each_of(a.tokens * pieces, [&](int64_t index) {
     const int64_t token = index / pieces, c = index % pieces * kPiece, left = a.width - c;
@@ -21,14 +22,15 @@ MHC_KERNEL(kThreads) post_kernel(const Arguments a, const Array<const X> x, cons
     mix.load(a.post_mix, a.res_mix, a.in_out, token, n);
     Piece<X> in[kRoom<N>];
     repeat<N>(n, [&](auto i) MHC_INLINE { in[i] = load_piece(x.at(token, i, c), left, a.aligned); });
-    const Piece<H> layer = load_piece(f.at(token, c), left, a.aligned);
-    repeat<N>(n, [&](auto o) MHC_INLINE {
-      float out[kPiece];
+    f.with_values(f.load(token, c, left, a.aligned), [&](const auto& layer) MHC_INLINE {
+      repeat<N>(n, [&](auto o) MHC_INLINE {
+        float out[kPiece];
 #pragma unroll
-      for (int e = 0; e < kPiece; ++e) {
-        out[e] = mix.next(o, [&](auto i) MHC_INLINE { return in[i][e]; }, layer[e], n);
-      }
-      store_values(x_next.at(token, o, c), out, left, a.aligned);
+        for (int e = 0; e < kPiece; ++e) {
+          out[e] = mix.next(o, [&](auto i) MHC_INLINE { return in[i][e]; }, layer[e], n);
+        }
+        store_values(x_next.at(token, o, c), out, left, a.aligned);
+      });
     });
   });
 }
@@ -38,15 +40,15 @@ MHC_KERNEL(kThreads) post_kernel(const Arguments a, const Array<const X> x, cons
 size_t post_space(const PostProblem&, const DeviceProperties&) { return 0; }
 
 void post(const PostProblem& p, Job& job) {
-  const bool aligned = rows_aligned(p.x) && rows_aligned(p.f) && rows_aligned(p.x_next);
+  const bool aligned = rows_aligned(p.x) && layer_output_aligned(p.f) && rows_aligned(p.x_next);
   const Arguments a{p.sizes.tokens, p.sizes.width, p.sizes.streams, p.orientation == MHC_IN_OUT, aligned,
                     Array<const float>(p.post_mix), Array<const float>(p.res_mix)};
-  with_row_types(p.x.type, p.f.type, [&](auto x, auto h) {
+  with_row_types(p.x.type, p.f_scale ? p.x.type : p.f.type, [&](auto x, auto h) {
     using X = decltype(x);
     using H = decltype(h);
     with_streams(p.sizes.streams, [&](auto n) {
       job.launch(share(a.tokens * pieces_of(a.width), job.device), post_kernel<X, H, n>, a, Array<const X>(p.x),
-                 Array<const H>(p.f), Array<X>(p.x_next));
+                 LayerOutput<H>(p.f, p.f_scale), Array<X>(p.x_next));
     });
   });
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // A token to a block.
+#include "cuda/layer_output.h"
 #include "cuda/mixes.h"
 #include "cuda/sums.h"
 
@@ -22,7 +23,7 @@ inline constexpr int kDots = N == 4 ? 32 : 288;
 template <class X, class H, int N>
 struct Rows {
   Array<const X> x, d_x_next;
-  Array<const H> f;
+  LayerOutput<H> f;
   Array<X> d_x;
   Array<H> d_f;
 };
@@ -43,14 +44,15 @@ MHC_FN void piece_of_token(const Arguments& a, const Rows<X, H, N>& rows, const 
   const int64_t left = a.width - c;
   Piece<X> d[kRoom<N>];
   repeat<N>(n, [&](auto o) MHC_INLINE { d[o] = load_piece(rows.d_x_next.at(token, o, c), left, a.aligned); });
-  const Piece<H> f = load_piece(rows.f.at(token, c), left, a.aligned);
   float d_f[kPiece] = {};
-  repeat<N>(n, [&](auto o) MHC_INLINE {
+  rows.f.with_values(rows.f.load(token, c, left, a.aligned), [&](const auto& f) MHC_INLINE {
+    repeat<N>(n, [&](auto o) MHC_INLINE {
 #pragma unroll
-    for (int e = 0; e < kPiece; ++e) {
-      d_f[e] = fmaf(mix.post[o], d[o][e], d_f[e]);
-      dots[o] = fmaf(d[o][e], f[e], dots[o]);
-    }
+      for (int e = 0; e < kPiece; ++e) {
+        d_f[e] = fmaf(mix.post[o], d[o][e], d_f[e]);
+        dots[o] = fmaf(d[o][e], f[e], dots[o]);
+      }
+    });
   });
   if (rows.d_f) put(rows.d_f.at(token, c), d_f, left, a);
   repeat<N>(n, [&](auto i) MHC_INLINE {
@@ -95,15 +97,15 @@ MHC_KERNEL(kThreads) post_backward_kernel(MHC_CONSTANT Arguments a, MHC_CONSTANT
 size_t post_backward_space(const PostBackwardProblem&, const DeviceProperties&) { return 0; }
 
 void post_backward(const PostBackwardProblem& p, Job& job) {
-  const bool aligned = rows_aligned(p.x) && rows_aligned(p.f) && rows_aligned(p.d_x_next) && rows_aligned(p.d_x) && rows_aligned(p.d_f);
+  const bool aligned = rows_aligned(p.x) && layer_output_aligned(p.f) && rows_aligned(p.d_x_next) && rows_aligned(p.d_x) && rows_aligned(p.d_f);
   const Arguments a{p.sizes.tokens, p.sizes.width, p.sizes.streams, p.orientation == MHC_IN_OUT, aligned, p.accumulate_inputs,
                     Array<const float>(p.post_mix), Array<const float>(p.res_mix), Array<float>(p.d_post_mix), Array<float>(p.d_res_mix)};
   const int64_t most = int64_t{8} * job.device.multiprocessors, blocks = a.tokens < most ? a.tokens : most;
-  with_row_types(p.x.type, p.f.type, [&](auto x, auto h) {
+  with_row_types(p.x.type, p.layer_type, [&](auto x, auto h) {
     using X = decltype(x);
     using H = decltype(h);
     with_streams(p.sizes.streams, [&](auto n) {
-      const Rows<X, H, n> rows{Array<const X>(p.x), Array<const X>(p.d_x_next), Array<const H>(p.f), Array<X>(p.d_x), Array<H>(p.d_f)};
+      const Rows<X, H, n> rows{Array<const X>(p.x), Array<const X>(p.d_x_next), LayerOutput<H>(p.f, p.f_scale), Array<X>(p.d_x), Array<H>(p.d_f)};
       job.launch({blocks, kThreads, sizeof(float) * kDots<n> * kWarps}, post_backward_kernel<X, H, n>, a, rows);
     });
   });

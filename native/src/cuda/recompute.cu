@@ -70,6 +70,7 @@ struct Walk {
     if (l > 0) {
       const RecomputeLayerViews before = p.at(l - 1);
       b.f = part.of(before.f);
+    b.f_scale = part.of(before.f_scale);
       b.post_mix = part.of(before.out.post_mix);
       b.res_mix = part.of(before.out.res_mix);
       b.x_next = entering(l, part);

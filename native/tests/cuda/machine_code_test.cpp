@@ -73,6 +73,7 @@ constexpr Allowed kAllowed[] = {
     {"few_streams_kernel", "", 16, 48},  // of gain: divisions in double precision are calls
     {"many_streams_kernel", "", 16, 128},
     {"", "pass_kernelIf", 160, 560},  // fp32 streams: three products, and twice the registers for a row
+    {"", "pass_kernelINS_", 8, 8},  // one register over 168, for sm_100
     {"", "pass_backward_kernelIf", 80, 160},
     {"", "pass_backward_kernelINS_3f16E", 32, 48},  // a few bytes over 255 registers
     {"sinkhorn_large_backward_kernel", "", 256, 0},

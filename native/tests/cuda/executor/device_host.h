@@ -176,7 +176,7 @@ class AsyncCopies {
 
   template <int kBytes>
   void copy(void* to, const void* from) {
-    static_assert(kBytes == 8 || kBytes == 16);
+    static_assert(kBytes == 4 || kBytes == 8 || kBytes == 16);
     check_aligned(to, kBytes);
     check_aligned(from, kBytes);
     cpu::Counter::read(from, kBytes);

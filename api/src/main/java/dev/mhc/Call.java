@@ -121,6 +121,11 @@ final class Call {
     closings = isBorrowed ? -1 : device.closings;
   }
 
+  /** The last run is not one to be repeated. */
+  void forget() {
+    closings = -1;
+  }
+
   private int runOnce() {
     block.set(POINTER, STREAM, device.streamAddress());
     int status = operation.function.call(device.handle(), block);

@@ -130,7 +130,7 @@ public final class HyperConnection implements AutoCloseable {
    * @param h {@code [T, C]}, written: the input of F
    */
   public void pre(Tensor x, Tensor h) {
-    enter(null, x, null, null, null, h, null, 0, null, null, null, Fp8.Rounding.EXACT, false);
+    enter(null, x, null, null, null, null, h, null, 0, null, null, null, Fp8.Rounding.EXACT, false);
   }
 
   /**
@@ -141,7 +141,7 @@ public final class HyperConnection implements AutoCloseable {
    */
   public void pre(Tensor x, LayerInput input) {
     Check.given("input", input, "a LayerInput");
-    enter(null, x, null, null, null, input.h(), input.normWeight(), input.normEps(), input.y(), input.fp8(),
+    enter(null, x, null, null, null, null, input.h(), input.normWeight(), input.normEps(), input.y(), input.fp8(),
         input.fp8Scale(), input.rounding(), false);
   }
 
@@ -159,7 +159,7 @@ public final class HyperConnection implements AutoCloseable {
     if (!config.shifted()) {
       throw new IllegalArgumentException("preMix is given; expected none, because the config is not shifted");
     }
-    enter(null, x, null, null, preMix, input.h(), input.normWeight(), input.normEps(), input.y(), input.fp8(),
+    enter(null, x, null, null, null, preMix, input.h(), input.normWeight(), input.normEps(), input.y(), input.fp8(),
         input.fp8Scale(), input.rounding(), false);
   }
 
@@ -175,7 +175,7 @@ public final class HyperConnection implements AutoCloseable {
    * @param hNext {@code [T, C]}, written: the input of F of the next layer
    */
   public void boundary(Tensor x, Tensor f, HyperConnection next, Tensor xNext, Tensor hNext) {
-    following(next).enter(this, x, f, xNext, null, hNext, null, 0, null, null, null, Fp8.Rounding.EXACT, true);
+    following(next).enter(this, x, f, null, xNext, null, hNext, null, 0, null, null, null, Fp8.Rounding.EXACT, true);
   }
 
   /**
@@ -188,8 +188,28 @@ public final class HyperConnection implements AutoCloseable {
    * @param input what to make for F of the next layer
    */
   public void boundary(Tensor x, Tensor f, HyperConnection next, Tensor xNext, LayerInput input) {
+    boundary(x, f, null, next, xNext, input);
+  }
+
+  /**
+   * As {@link #boundary(Tensor, Tensor, HyperConnection, Tensor, LayerInput)}, with F's output in FP8: of its C elements a
+   * byte each is read.
+   *
+   * @param x {@code [T, n, C]}, the residual that entered this layer
+   * @param output what F of this layer gave
+   * @param next the next layer, with the same streams and orientation; its coefficients are made
+   * @param xNext {@code [T, n, C]}, of the type of x, written: the residual that enters the next layer; may be x itself
+   * @param input what to make for F of the next layer
+   */
+  public void boundary(Tensor x, LayerOutput output, HyperConnection next, Tensor xNext, LayerInput input) {
+    Check.given("output", output, "a LayerOutput");
+    boundary(x, output.f(), output.scale(), next, xNext, input);
+  }
+
+  private void boundary(Tensor x, Tensor f, @Nullable Tensor scale, HyperConnection next, Tensor xNext,
+      LayerInput input) {
     Check.given("input", input, "a LayerInput");
-    following(next).enter(this, x, f, xNext, null, input.h(), input.normWeight(), input.normEps(), input.y(),
+    following(next).enter(this, x, f, scale, xNext, null, input.h(), input.normWeight(), input.normEps(), input.y(),
         input.fp8(), input.fp8Scale(), input.rounding(), true);
   }
 
@@ -203,6 +223,23 @@ public final class HyperConnection implements AutoCloseable {
    * @throws IllegalStateException if this layer has no coefficients yet
    */
   public void post(Tensor x, Tensor f, Tensor xNext) {
+    post(x, f, null, xNext);
+  }
+
+  /**
+   * As {@link #post(Tensor, Tensor, Tensor)}, with F's output in FP8: of its C elements a byte each is read.
+   *
+   * @param x {@code [T, n, C]}, the residual that entered this layer
+   * @param output what F gave
+   * @param xNext {@code [T, n, C]}, of the type of x, written; may be x itself
+   * @throws IllegalStateException if this layer has no coefficients yet
+   */
+  public void post(Tensor x, LayerOutput output, Tensor xNext) {
+    Check.given("output", output, "a LayerOutput");
+    post(x, output.f(), output.scale(), xNext);
+  }
+
+  private void post(Tensor x, Tensor f, @Nullable Tensor scale, Tensor xNext) {
     Call call = post;
     call.begin();
     try {
@@ -211,7 +248,8 @@ public final class HyperConnection implements AutoCloseable {
       int n = config.streams();
       call.put(mhc_post_args.x$offset(), "x", x, Types.ROW, "[T, n, C]", tokens, n, width);
       long c = x.shape[2];
-      call.put(mhc_post_args.f$offset(), "f", f, Types.layer(x), "[T, C]", tokens, c);
+      call.put(mhc_post_args.f$offset(), "f", f, LayerOutput.types(x, scale), "[T, C]", tokens, c);
+      LayerOutput.putScale(call, mhc_post_args.f_scale$offset(), "scale", scale, tokens, c);
       call.put(mhc_post_args.x_next$offset(), "xNext", xNext, x.type | Types.OUT, "[T, n, C]", tokens, n, c);
       if (call.changed(HELD, held)) {
         call.put(mhc_post_args.post_mix$offset(), "postMix", held.postMix(), FP32, "[T, n]", tokens, n);
@@ -282,13 +320,13 @@ public final class HyperConnection implements AutoCloseable {
   }
 
   /** The boundary that enters this layer. previous, f and xNext are given together, for all layers but the first. */
-  private void enter(@Nullable HyperConnection previous, Tensor x, @Nullable Tensor f, @Nullable Tensor xNext,
-      @Nullable Tensor shiftedPreMix, @Nullable Tensor h, @Nullable Tensor normWeight, float normEps, @Nullable Tensor y,
+  private void enter(@Nullable HyperConnection previous, Tensor x, @Nullable Tensor f, @Nullable Tensor fScale,
+      @Nullable Tensor xNext, @Nullable Tensor shiftedPreMix, @Nullable Tensor h, @Nullable Tensor normWeight, float normEps, @Nullable Tensor y,
       @Nullable Tensor fp8, @Nullable Tensor fp8Scale, Fp8.Rounding rounding, boolean afterF) {
     Call call = entry;
     call.begin();
     try {
-      if (shiftedPreMix == null && call.repeats(previous == null ? NOTHING : previous.buffers.computedOrNull(), x, f, xNext,
+      if (shiftedPreMix == null && fScale == null && call.repeats(previous == null ? NOTHING : previous.buffers.computedOrNull(), x, f, xNext,
           h, normWeight, y, fp8, fp8Scale, buffers.heldOrNull(), rounding, normEps)) {
         buffers.computed();
         return;
@@ -303,8 +341,9 @@ public final class HyperConnection implements AutoCloseable {
       call.config(mhc_boundary_args.config$offset(), config);
       parameters.putOnce(call, PARAMETERS, mhc_boundary_args.parameters$offset(), config, c);
       if (before != null) {
-        call.put(mhc_boundary_args.f$offset(), "f", f, layer, "[T, C]", tokens, c);
-        layer = f.type;
+        call.put(mhc_boundary_args.f$offset(), "f", f, LayerOutput.types(x, fScale), "[T, C]", tokens, c);
+        layer = LayerOutput.layer(x, f);
+        LayerOutput.putScale(call, mhc_boundary_args.f_scale$offset(), "scale", fScale, tokens, c);
         call.put(mhc_boundary_args.x_next$offset(), "xNext", xNext, x.type | Types.OUT, "[T, n, C]", tokens, n, c);
         if (call.changed(BEFORE, before)) {
           call.put(mhc_boundary_args.post_mix$offset(), "postMix", before.postMix(), FP32, "[T, n]", tokens, n);
@@ -312,6 +351,7 @@ public final class HyperConnection implements AutoCloseable {
         }
       } else if (call.changed(BEFORE, NOTHING)) {
         call.clear(mhc_boundary_args.f$offset());
+        call.clear(mhc_boundary_args.f_scale$offset());
         call.clear(mhc_boundary_args.x_next$offset());
         call.clear(mhc_boundary_args.post_mix$offset());
         call.clear(mhc_boundary_args.res_mix$offset());
@@ -343,8 +383,10 @@ public final class HyperConnection implements AutoCloseable {
       }
       call.run(tokens);
       buffers.computed();
-      if (shiftedPreMix == null) {
+      if (shiftedPreMix == null && fScale == null) {
         call.remember(before == null ? NOTHING : before, x, f, xNext, h, normWeight, y, fp8, fp8Scale, made, rounding, normEps);
+      } else {
+        call.forget();
       }
     } finally {
       call.end();
@@ -364,7 +406,7 @@ public final class HyperConnection implements AutoCloseable {
    * @param gradients of this layer's parameters; null: not wanted
    */
   public void preBackward(Tensor x, Tensor dH, @Nullable Tensor dXLater, Tensor dX, @Nullable Gradients gradients) {
-    enterBackward(null, x, null, dH, null, 0, null, dXLater, dX, null, gradients, Accumulate.NONE, null);
+    enterBackward(null, x, null, null, dH, null, 0, null, dXLater, dX, null, gradients, Accumulate.NONE, null);
   }
 
   /**
@@ -400,7 +442,7 @@ public final class HyperConnection implements AutoCloseable {
     if (preMix != null && !config.shifted()) {
       throw new IllegalArgumentException("preMix is given; expected null, because the config is not shifted");
     }
-    enterBackward(null, x, null, dInput.dInput(), dInput.normWeight(), dInput.normEps(), dInput.dNormWeight(), dXLater,
+    enterBackward(null, x, null, null, dInput.dInput(), dInput.normWeight(), dInput.normEps(), dInput.dNormWeight(), dXLater,
         dX, null, gradients, accumulate, preMix);
   }
 
@@ -421,7 +463,7 @@ public final class HyperConnection implements AutoCloseable {
    */
   public void boundaryBackward(Tensor x, Tensor f, HyperConnection next, Tensor dHNext, @Nullable Tensor dXNext,
       Tensor dX, Tensor dF, @Nullable Gradients nextGradients) {
-    following(next).enterBackward(this, x, f, dHNext, null, 0, null, dXNext, dX, dF, nextGradients, Accumulate.NONE,
+    following(next).enterBackward(this, x, f, null, dHNext, null, 0, null, dXNext, dX, dF, nextGradients, Accumulate.NONE,
         null);
   }
 
@@ -441,8 +483,33 @@ public final class HyperConnection implements AutoCloseable {
    */
   public void boundaryBackward(Tensor x, Tensor f, HyperConnection next, LayerInputGradient dInput,
       @Nullable Tensor dXNext, Tensor dX, Tensor dF, @Nullable Gradients nextGradients, Accumulate accumulate) {
+    boundaryBackward(x, f, null, next, dInput, dXNext, dX, dF, nextGradients, accumulate);
+  }
+
+  /**
+   * As above, for F's output in FP8.
+   *
+   * @param x as in the forward
+   * @param output as in the forward
+   * @param next as in the forward
+   * @param dInput gradient of what the forward made for F of the next layer
+   * @param dXNext what reaches xNext from later layers; null: nothing
+   * @param dX written: the part of x's gradient that passes this boundary; may be dXNext itself
+   * @param dF {@code [T, C]}, of the type of dInput's, written: gradient of f's values
+   * @param nextGradients of the next layer's parameters; null: not wanted
+   * @param accumulate what is added instead of written: INPUTS is dX and dF
+   */
+  public void boundaryBackward(Tensor x, LayerOutput output, HyperConnection next, LayerInputGradient dInput,
+      @Nullable Tensor dXNext, Tensor dX, Tensor dF, @Nullable Gradients nextGradients, Accumulate accumulate) {
+    Check.given("output", output, "a LayerOutput");
+    boundaryBackward(x, output.f(), output.scale(), next, dInput, dXNext, dX, dF, nextGradients, accumulate);
+  }
+
+  private void boundaryBackward(Tensor x, Tensor f, @Nullable Tensor scale, HyperConnection next,
+      LayerInputGradient dInput, @Nullable Tensor dXNext, Tensor dX, Tensor dF, @Nullable Gradients nextGradients,
+      Accumulate accumulate) {
     Check.given("dInput", dInput, "a LayerInputGradient");
-    following(next).enterBackward(this, x, f, dInput.dInput(), dInput.normWeight(), dInput.normEps(),
+    following(next).enterBackward(this, x, f, scale, dInput.dInput(), dInput.normWeight(), dInput.normEps(),
         dInput.dNormWeight(), dXNext, dX, dF, nextGradients, accumulate, null);
   }
 
@@ -473,6 +540,27 @@ public final class HyperConnection implements AutoCloseable {
    */
   public void postBackward(Tensor x, Tensor f, Tensor dXNext, @Nullable Tensor dX, @Nullable Tensor dF,
       Accumulate accumulate) {
+    postBackward(x, f, null, dXNext, dX, dF, accumulate);
+  }
+
+  /**
+   * As above, for F's output in FP8.
+   *
+   * @param x as in the forward
+   * @param output as in the forward
+   * @param dXNext gradient of xNext
+   * @param dX written; may be dXNext itself; null: not wanted
+   * @param dF {@code [T, C]}, of a layer tensor's type, written: gradient of f's values; null: not wanted
+   * @param accumulate what is added instead of written: INPUTS is dX and dF
+   */
+  public void postBackward(Tensor x, LayerOutput output, Tensor dXNext, @Nullable Tensor dX, @Nullable Tensor dF,
+      Accumulate accumulate) {
+    Check.given("output", output, "a LayerOutput");
+    postBackward(x, output.f(), output.scale(), dXNext, dX, dF, accumulate);
+  }
+
+  private void postBackward(Tensor x, Tensor f, @Nullable Tensor scale, Tensor dXNext, @Nullable Tensor dX,
+      @Nullable Tensor dF, Accumulate accumulate) {
     Call call = postBackward;
     if (call == null) {
       call = postBackward = new Call(device, Operation.POST_BACKWARD);
@@ -485,11 +573,13 @@ public final class HyperConnection implements AutoCloseable {
       int n = config.streams();
       call.put(mhc_post_backward_args.x$offset(), "x", x, Types.ROW, "[T, n, C]", tokens, n, width);
       long c = x.shape[2];
-      call.put(mhc_post_backward_args.f$offset(), "f", f, Types.layer(x), "[T, C]", tokens, c);
+      call.put(mhc_post_backward_args.f$offset(), "f", f, LayerOutput.types(x, scale), "[T, C]", tokens, c);
+      LayerOutput.putScale(call, mhc_post_backward_args.f_scale$offset(), "scale", scale, tokens, c);
       call.put(mhc_post_backward_args.d_x_next$offset(), "dXNext", dXNext, x.type, "[T, n, C]", tokens, n, c);
       call.put(mhc_post_backward_args.d_x$offset(), "dX", dX, x.type | Types.OUT | Types.OPTIONAL, "[T, n, C]", tokens,
           n, c);
-      call.put(mhc_post_backward_args.d_f$offset(), "dF", dF, f.type | Types.OUT | Types.OPTIONAL, "[T, C]", tokens, c);
+      call.put(mhc_post_backward_args.d_f$offset(), "dF", dF,
+          LayerOutput.layer(x, f) | Types.OUT | Types.OPTIONAL, "[T, C]", tokens, c);
       Coefficients made = buffers.gradients();
       if (call.changed(HELD, held) | call.changed(GRADIENTS, made)) {
         call.put(mhc_post_backward_args.post_mix$offset(), "postMix", held.postMix(), FP32, "[T, n]", tokens, n);
@@ -560,8 +650,8 @@ public final class HyperConnection implements AutoCloseable {
     }
   }
 
-  private void enterBackward(@Nullable HyperConnection previous, Tensor x, @Nullable Tensor f, Tensor dH,
-      @Nullable Tensor normWeight, float normEps, @Nullable Tensor dNormWeight, @Nullable Tensor dXLater, Tensor dX,
+  private void enterBackward(@Nullable HyperConnection previous, Tensor x, @Nullable Tensor f,
+      @Nullable Tensor fScale, Tensor dH, @Nullable Tensor normWeight, float normEps, @Nullable Tensor dNormWeight, @Nullable Tensor dXLater, Tensor dX,
       @Nullable Tensor dF, @Nullable Gradients gradients, Accumulate accumulate, @Nullable Tensor shiftedPreMix) {
     Call call = entryBackward;
     if (call == null) {
@@ -589,9 +679,11 @@ public final class HyperConnection implements AutoCloseable {
           throw new IllegalStateException("next has coefficients for " + tokens + " tokens, this layer for "
               + before.preMix().shape[0] + ": they are not of one forward");
         }
-        call.put(mhc_boundary_backward_args.f$offset(), "f", f, layer, "[T, C]", tokens, c);
-        layer = f.type;
-        call.put(mhc_boundary_backward_args.d_f$offset(), "dF", dF, f.type | Types.OUT, "[T, C]", tokens, c);
+        call.put(mhc_boundary_backward_args.f$offset(), "f", f, LayerOutput.types(x, fScale), "[T, C]", tokens, c);
+        LayerOutput.putScale(call, mhc_boundary_backward_args.f_scale$offset(), "scale", fScale, tokens, c);
+        layer = LayerOutput.layer(x, f);
+        call.put(mhc_boundary_backward_args.d_f$offset(), "dF", dF, layer | Types.OUT, "[T, C]", tokens, c);
+        layer = dF.type;
         Coefficients made = previous.buffers.gradients();
         if (call.changed(BEFORE, before) | call.changed(GRADIENTS, made)) {
           call.put(mhc_boundary_backward_args.post_mix$offset(), "postMix", before.postMix(), FP32, "[T, n]", tokens,
@@ -607,6 +699,7 @@ public final class HyperConnection implements AutoCloseable {
         }
       } else if (call.changed(BEFORE, NOTHING)) {
         call.clear(mhc_boundary_backward_args.f$offset());
+        call.clear(mhc_boundary_backward_args.f_scale$offset());
         call.clear(mhc_boundary_backward_args.post_mix$offset());
         call.clear(mhc_boundary_backward_args.res_mix$offset());
         call.clear(mhc_boundary_backward_args.d_f$offset());

@@ -3,6 +3,7 @@ package dev.mhc;
 
 import dev.mhc.bindings.generated.mhc_recompute_args;
 import dev.mhc.bindings.generated.mhc_recompute_layer;
+import java.lang.foreign.ValueLayout;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
 
@@ -21,6 +22,7 @@ public final class Recompute {
   private final List<HyperConnection> layers;
   private final HyperConnectionConfig config;
   private final Call call;
+  private final long scales; // where the block has those of f
 
   private Recompute(List<HyperConnection> layers) {
     this.layers = layers;
@@ -28,8 +30,9 @@ public final class Recompute {
     device = first.device();
     config = first.config();
     long array = Operation.RECOMPUTE.layout.byteSize();
-    call = new Call(device, Operation.RECOMPUTE, mhc_recompute_layer.layout().byteSize() * layers.size(),
-        3 + 14 * layers.size());
+    scales = array + mhc_recompute_layer.layout().byteSize() * layers.size();
+    call = new Call(device, Operation.RECOMPUTE, scales - array + ValueLayout.ADDRESS.byteSize() * layers.size(),
+        3 + 15 * layers.size());
     call.put(mhc_recompute_args.layer$offset(), call.part(array));
     call.put(mhc_recompute_args.layers$offset(), layers.size());
   }
@@ -74,8 +77,26 @@ public final class Recompute {
    */
   public void run(Tensor x, @Nullable Tensor preMix, @Nullable Tensor[] f, @Nullable Tensor @Nullable [] residuals,
       @Nullable Tensor @Nullable [] h, @Nullable Tensor xNext) {
+    run(x, preMix, f, null, residuals, h, xNext);
+  }
+
+  /**
+   * As above, with outputs of F in FP8.
+   *
+   * @param x as above
+   * @param preMix as above
+   * @param f as above, {@link DType#FP8_E4M3} where it has scales
+   * @param fScale for each layer {@code [T, ceil(C / 128)]} {@link DType#FP32} or {@link DType#E8M0}, with any strides:
+   *     the scales of f's 1 x 128 tiles; null entries, or null: that f is not FP8
+   * @param residuals as above
+   * @param h as above
+   * @param xNext as above
+   */
+  public void run(Tensor x, @Nullable Tensor preMix, @Nullable Tensor[] f, @Nullable Tensor @Nullable [] fScale,
+      @Nullable Tensor @Nullable [] residuals, @Nullable Tensor @Nullable [] h, @Nullable Tensor xNext) {
     int count = layers.size();
     checkLength("f", Check.given("f", f, "a tensor for each layer"));
+    checkLength("fScale", fScale);
     checkLength("residuals", residuals);
     checkLength("h", h);
     if (residuals != null && residuals[0] != null) {
@@ -95,12 +116,19 @@ public final class Recompute {
       call.put(mhc_recompute_args.shifted_pre_mix$offset(), "preMix", shifted, Types.FP32 | Types.OPTIONAL, "[T, n]",
           tokens, n);
       int layerTypes = Types.layer(x);
+      if (fScale == null) {
+        call.clear(mhc_recompute_args.f_scale$offset());
+      } else {
+        call.put(mhc_recompute_args.f_scale$offset(), call.part(scales));
+      }
       for (int i = 0; i < count; i++) {
         long base = Operation.RECOMPUTE.layout.byteSize() + i * mhc_recompute_layer.layout().byteSize();
         HyperConnection layer = layers.get(i);
         layer.parameters().put(call, base + mhc_recompute_layer.parameters$offset(), config, c);
+        Tensor scale = fScale == null ? null : fScale[i];
+        LayerOutput.putScale(call, scales + i * ValueLayout.ADDRESS.byteSize(), "fScale", scale, tokens, c);
         call.put(base + mhc_recompute_layer.f$offset(), "f", f[i],
-            layerTypes | (i == count - 1 && xNext == null ? Types.OPTIONAL : 0), "[T, C]", tokens, c);
+            LayerOutput.types(x, scale) | (i == count - 1 && xNext == null ? Types.OPTIONAL : 0), "[T, C]", tokens, c);
         layer.buffers().prepare(tokens).put(call, base + mhc_recompute_layer.out$offset(), config, tokens);
         call.put(base + mhc_recompute_layer.x$offset(), "residuals", residuals == null ? null : residuals[i],
             x.type | Types.OUT | Types.OPTIONAL, "[T, n, C]", tokens, n, c);
