@@ -19,7 +19,7 @@ inline void rows_tile(const float* g, const Tiles& tiles, const float* tile, flo
     F row[V];
     repeat<V>(V, [&](auto v) MHC_INLINE { row[v] = load(tile + v * W); });
     repeat<T>(T, [&](auto t) MHC_INLINE {
-      F scalar = set(g[t * m + j]);
+      const F scalar = kept(set(g[t * m + j]));
       repeat<V>(V, [&](auto v) MHC_INLINE { sum[t][v] = fma(scalar, row[v], sum[t][v]); });
     });
   }
@@ -40,7 +40,7 @@ inline void projection_tile(const float* g, const X* x, int64_t x_step, int64_t 
     F row[V];
     repeat<V>(V, [&](auto v) MHC_INLINE { row[v] = load(x + v * x_step); });
     repeat<J>(J, [&](auto j) MHC_INLINE {
-      F scalar = set(g[j]);
+      const F scalar = kept(set(g[j]));
       repeat<V>(V, [&](auto v) MHC_INLINE { sum[j][v] = fma(scalar, row[v], sum[j][v]); });
     });
   }

@@ -72,7 +72,7 @@ inline void project_tile(const X* x, int64_t x_step, Weights weights, int64_t co
     F value[T];
     repeat<T>(T, [&](auto t) MHC_INLINE { value[t] = load_at(x + t * x_step + c); });
     repeat<O>(O, [&](auto o) MHC_INLINE {
-      F weight = load_at(vectors + o * weights.output_step);
+      const F weight = kept(load_at(vectors + o * weights.output_step));
       repeat<T>(T, [&](auto t) MHC_INLINE { sum[t][o] = fma(value[t], weight, sum[t][o]); });
     });
     vectors += weights.vector_step;

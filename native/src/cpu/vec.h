@@ -9,6 +9,8 @@
 //   stream(p, v)           store past the caches, for what is not read again soon; stream_fence() before others read it
 //   prefetch(p)            brings the line of p to the second-level cache; inlined always, since GCC takes a function that
 //                          does nothing else for one without effect and drops its calls
+//   kept(v)                v, loaded into a register once: GCC may load it again for each multiply-add it meets, and then the
+//                          loads bound a product
 //   copy(p, to) copy(p, to, n)  W elements as they are; or the first n < W, and zeros behind them up to W
 //   load1(p) store1(p, s)  one float, or one byte
 //   load(p) store_quotient(p, a, b, 1 / b)   of e4m3, and with n as above: a / b in one rounding, |a| <= 448 b or not

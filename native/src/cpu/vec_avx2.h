@@ -11,7 +11,7 @@
 namespace mhc::cpu::MHC_TIER {
 
 constexpr int W = 8;
-constexpr int kTokens = 4, kOutputs = 3;
+constexpr int kTokens = 2, kOutputs = 6;
 
 struct F {
   __m256 v;
@@ -83,6 +83,10 @@ inline void stream(bf16* p, F a) { stream_bits(p, narrow(a.v)); }
 inline void stream(f16* p, F a) { stream_bits(p, half_bits(a)); }
 inline void stream_fence() { _mm_sfence(); }
 __attribute__((always_inline)) inline void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T1); }
+inline F kept(F a) {
+  asm("" : "+x"(a.v));
+  return a;
+}
 template <class T>
 inline void copy(const T* p, T* to) {
   std::memcpy(to, p, W * sizeof(T));

@@ -68,6 +68,10 @@ inline void stream(bf16* p, F a) { stream_bits(p, narrow(a.v)); }
 inline void stream(f16* p, F a) { stream_bits(p, half_bits(a)); }
 inline void stream_fence() { _mm_sfence(); }
 __attribute__((always_inline)) inline void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T1); }
+inline F kept(F a) {
+  asm("" : "+v"(a.v));
+  return a;
+}
 template <class T>
 inline void copy(const T* p, T* to) {
   if constexpr (sizeof(T) == 2) {

@@ -71,6 +71,10 @@ inline void stream(T* p, F a) {
 }
 inline void stream_fence() {}
 __attribute__((always_inline)) inline void prefetch(const void* p) { __builtin_prefetch(p, 0, 2); }
+inline F kept(F a) {
+  asm("" : "+w"(a.v));
+  return a;
+}
 template <class T>
 inline void copy(const T* p, T* to) {
   std::memcpy(to, p, W * sizeof(T));

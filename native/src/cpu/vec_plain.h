@@ -67,6 +67,7 @@ inline void stream(T* p, const F& a) {
 }
 inline void stream_fence() {}
 __attribute__((always_inline)) inline void prefetch(const void* p) { __builtin_prefetch(p, 0, 2); }
+inline F kept(F a) { return a; }
 template <class T>
 inline void copy(const T* p, T* to) {
   count_read(p, W * sizeof(T));
