@@ -126,8 +126,8 @@ class Team {
  public:
   MHC_FN Team(const Arguments<X>& a, int visit)
       : a_(a), s_(shared_memory()), unit_(static_cast<int>(block_index()) % a.units),
-        group_(static_cast<int>(block_index()) / a.units), team_(thread_index() / kStreamThreads), visit_(visit), round_(visit / a.held), hold_(visit % a.held),
-        counters_(a.counters, group_), rounds_(a, group_), place_(thread_index() % kStreamThreads, unit_) {}
+        group_(static_cast<int>(block_index()) / a.units), team_(thread_index() / kStreamThreads), visit_(visit),
+        round_(visit / a.held), hold_(visit % a.held), counters_(a.counters, group_), rounds_(a, group_), place_(thread_index() % kStreamThreads, unit_) {}
 
   // The coefficients of the round before; meanwhile f comes nearer.
   MHC_FN void await_coefficients() const {

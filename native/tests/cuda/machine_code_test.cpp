@@ -69,7 +69,7 @@ constexpr Allowed kAllowed[] = {
     {"start_kernel", "Li0E", 5300, 1300},  // Li0E: for any number of streams: they index their arrays
     {"", "Li0E", 2800, 560},
     {"activate_kernel", "", 3500, 0},
-    {"", "backward_in_steps_cu", 1800, 64},
+    {"", "backward_in_steps_cu", 1800, 80},
     {"few_streams_kernel", "", 16, 48},  // of gain: divisions in double precision are calls
     {"many_streams_kernel", "", 16, 128},
     {"", "pass_kernelIf", 160, 560},  // fp32 streams: three products, and twice the registers for a row

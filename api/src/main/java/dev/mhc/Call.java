@@ -33,7 +33,7 @@ final class Call {
   private boolean hasRun;
 
   // The last run, as repeats wants to know it.
-  private final @Nullable Object[] ran = new Object[11];
+  private final @Nullable Object[] ran = new Object[12];
   private float ranValue;
   private long closings = -1; // of the device; -1 where a tensor's memory may go away without it
   private boolean isBorrowed;
@@ -90,12 +90,12 @@ final class Call {
    * heap, and an operation of a few microseconds has used the caches for its own purposes.
    */
   boolean repeats(@Nullable Object o0, Object o1, @Nullable Object o2, @Nullable Object o3, @Nullable Object o4,
-      @Nullable Object o5, @Nullable Object o6, @Nullable Object o7, @Nullable Object o8, @Nullable Object o9, Object o10,
-      float value) {
+      @Nullable Object o5, @Nullable Object o6, @Nullable Object o7, @Nullable Object o8, @Nullable Object o9,
+      @Nullable Object o10, Object o11, float value) {
     Object[] last = ran;
     if (closings != device.closings | last[0] != o0 | last[1] != o1 | last[2] != o2 | last[3] != o3 | last[4] != o4
         | last[5] != o5 | last[6] != o6 | last[7] != o7 | last[8] != o8 | last[9] != o9 | last[10] != o10
-        | ranValue != value) {
+        | last[11] != o11 | ranValue != value) {
       return false;
     }
     run(rows);
@@ -104,7 +104,8 @@ final class Call {
 
   /** Notes what a run had, for {@link #repeats}. */
   void remember(Object o0, Object o1, @Nullable Object o2, @Nullable Object o3, @Nullable Object o4, @Nullable Object o5,
-      @Nullable Object o6, @Nullable Object o7, @Nullable Object o8, @Nullable Object o9, Object o10, float value) {
+      @Nullable Object o6, @Nullable Object o7, @Nullable Object o8, @Nullable Object o9, Object o10, Object o11,
+      float value) {
     Object[] last = ran;
     last[0] = o0;
     last[1] = o1;
@@ -117,6 +118,7 @@ final class Call {
     last[8] = o8;
     last[9] = o9;
     last[10] = o10;
+    last[11] = o11;
     ranValue = value;
     closings = isBorrowed ? -1 : device.closings;
   }
@@ -229,7 +231,8 @@ final class Call {
 
   void put(long offset, String name, @Nullable Tensor tensor, int types, String shape, long d0, long d1, long d2) {
     if (accept(offset, name, tensor, types, shape)
-        && !(tensor.shape.length == 3 && Operand.fits(tensor, 0, d0) && Operand.fits(tensor, 1, d1) && Operand.fits(tensor, 2, d2))) {
+        && !(tensor.shape.length == 3 && Operand.fits(tensor, 0, d0) && Operand.fits(tensor, 1, d1)
+            && Operand.fits(tensor, 2, d2))) {
       throw Operand.wrongShape(name, tensor, shape, d0, d1, d2);
     }
   }

@@ -321,13 +321,14 @@ public final class HyperConnection implements AutoCloseable {
 
   /** The boundary that enters this layer. previous, f and xNext are given together, for all layers but the first. */
   private void enter(@Nullable HyperConnection previous, Tensor x, @Nullable Tensor f, @Nullable Tensor fScale,
-      @Nullable Tensor xNext, @Nullable Tensor shiftedPreMix, @Nullable Tensor h, @Nullable Tensor normWeight, float normEps, @Nullable Tensor y,
-      @Nullable Tensor fp8, @Nullable Tensor fp8Scale, Fp8.Rounding rounding, boolean afterF) {
+      @Nullable Tensor xNext, @Nullable Tensor shiftedPreMix, @Nullable Tensor h, @Nullable Tensor normWeight,
+      float normEps, @Nullable Tensor y, @Nullable Tensor fp8, @Nullable Tensor fp8Scale,
+      Fp8.Rounding rounding, boolean afterF) {
     Call call = entry;
     call.begin();
     try {
-      if (shiftedPreMix == null && fScale == null && call.repeats(previous == null ? NOTHING : previous.buffers.computedOrNull(), x, f, xNext,
-          h, normWeight, y, fp8, fp8Scale, buffers.heldOrNull(), rounding, normEps)) {
+      if (shiftedPreMix == null && call.repeats(previous == null ? NOTHING : previous.buffers.computedOrNull(), x, f,
+          fScale, xNext, h, normWeight, y, fp8, fp8Scale, buffers.heldOrNull(), rounding, normEps)) {
         buffers.computed();
         return;
       }
@@ -383,8 +384,9 @@ public final class HyperConnection implements AutoCloseable {
       }
       call.run(tokens);
       buffers.computed();
-      if (shiftedPreMix == null && fScale == null) {
-        call.remember(before == null ? NOTHING : before, x, f, xNext, h, normWeight, y, fp8, fp8Scale, made, rounding, normEps);
+      if (shiftedPreMix == null) {
+        call.remember(before == null ? NOTHING : before, x, f, fScale, xNext, h, normWeight, y, fp8, fp8Scale, made,
+            rounding, normEps);
       } else {
         call.forget();
       }
@@ -651,8 +653,9 @@ public final class HyperConnection implements AutoCloseable {
   }
 
   private void enterBackward(@Nullable HyperConnection previous, Tensor x, @Nullable Tensor f,
-      @Nullable Tensor fScale, Tensor dH, @Nullable Tensor normWeight, float normEps, @Nullable Tensor dNormWeight, @Nullable Tensor dXLater, Tensor dX,
-      @Nullable Tensor dF, @Nullable Gradients gradients, Accumulate accumulate, @Nullable Tensor shiftedPreMix) {
+      @Nullable Tensor fScale, Tensor dH, @Nullable Tensor normWeight, float normEps, @Nullable Tensor dNormWeight,
+      @Nullable Tensor dXLater, Tensor dX, @Nullable Tensor dF,
+      @Nullable Gradients gradients, Accumulate accumulate, @Nullable Tensor shiftedPreMix) {
     Call call = entryBackward;
     if (call == null) {
       call = entryBackward = new Call(device, Operation.BOUNDARY_BACKWARD);

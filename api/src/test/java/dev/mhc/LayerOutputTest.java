@@ -19,6 +19,7 @@ class LayerOutputTest {
   private static final int N = 4;
   private static final int C = 140;
   private static final int LAYERS = 3;
+  private static final long SEED = System.nanoTime();
 
   /** The tensors of a stack, and F's outputs in both types. */
   private static final class Stack {
@@ -32,7 +33,7 @@ class LayerOutputTest {
 
     Stack(Device device, Preset preset) {
       this.device = device;
-      var random = new SplittableRandom(5);
+      var random = new SplittableRandom(SEED);
       for (int l = 0; l <= LAYERS; l++) {
         x[l] = device.tensor(DType.BF16, T, N, C);
         if (l == LAYERS) {
@@ -66,7 +67,7 @@ class LayerOutputTest {
     }
 
     List<double[]> backward(boolean inFp8) {
-      var random = new SplittableRandom(6);
+      var random = new SplittableRandom(SEED + 1);
       Tensor dX = device.tensor(DType.BF16, T, N, C).copyFrom(random.doubles(T * N * C, -1, 1).toArray());
       Tensor dF = device.tensor(DType.BF16, T, C);
       Tensor dH = device.tensor(DType.BF16, T, C).copyFrom(random.doubles(T * C, -1, 1).toArray());
@@ -96,7 +97,7 @@ class LayerOutputTest {
   private static void same(List<double[]> actual, List<double[]> expected) {
     assertThat(actual).hasSameSizeAs(expected);
     for (int i = 0; i < expected.size(); i++) {
-      assertThat(actual.get(i)).as("result " + i).isEqualTo(expected.get(i));
+      assertThat(actual.get(i)).as("result " + i + ", seed " + SEED).isEqualTo(expected.get(i));
     }
   }
 
@@ -142,11 +143,33 @@ class LayerOutputTest {
       LayerInput input = LayerInput.of(stack.h[0]);
       layer.pre(stack.x[0], input);
       double[] expected = stack.h[0].toDoubles();
-      Tensor preMix = device.tensor(DType.FP32, T, N).copyFrom(new SplittableRandom(7).doubles(T * N).toArray());
+      Tensor preMix = device.tensor(DType.FP32, T, N).copyFrom(new SplittableRandom(SEED + 2).doubles(T * N).toArray());
       layer.pre(stack.x[0], preMix, input);
-      assertThat(stack.h[0].toDoubles()).isNotEqualTo(expected);
+      assertThat(stack.h[0].toDoubles()).as("seed " + SEED).isNotEqualTo(expected);
       layer.pre(stack.x[0], input);
-      assertThat(stack.h[0].toDoubles()).isEqualTo(expected);
+      assertThat(stack.h[0].toDoubles()).as("seed " + SEED).isEqualTo(expected);
+    }
+  }
+
+  /** The same call again, and with other scales alone. */
+  @Test
+  void repeats() {
+    try (Device device = TestDevice.open()) {
+      var stack = new Stack(device, Preset.PAPER);
+      HyperConnection layer = stack.layers.get(0);
+      HyperConnection next = stack.layers.get(1);
+      LayerInput input = LayerInput.of(stack.h[1]);
+      LayerOutput output = stack.output(0);
+      LayerOutput larger = LayerOutput.fp8(stack.fp8[0], device.tensor(DType.FP32, T, 2).fill(8));
+      var made = new ArrayList<double[]>();
+      for (LayerOutput f : List.of(output, output, larger, output)) {
+        layer.pre(stack.x[0], stack.h[0]);
+        layer.boundary(stack.x[0], f, next, stack.x[1], input);
+        made.add(stack.x[1].toDoubles());
+      }
+      assertThat(made.get(1)).as("seed " + SEED).isEqualTo(made.get(0));
+      assertThat(made.get(2)).as("seed " + SEED).isNotEqualTo(made.get(0));
+      assertThat(made.get(3)).as("seed " + SEED).isEqualTo(made.get(0));
     }
   }
 
