@@ -51,7 +51,7 @@ final class CpuMuon extends Muon {
     float factor = (float) (learningRate * config.scale(rows, columns));
     for (long i = 0; i < batch(); i++) {
       FloatRows.widen(gradient.dtype(), gradient.segment(), offset(gradient, i), wide, 0, elements);
-      mixMomentum(momentum.segment().asSlice(offset(momentum, i), 4 * elements));
+      mixMomentum(momentum.segment(), offset(momentum, i));
       orthogonalizeWide();
       FloatRows.widen(parameter.dtype(), parameter.segment(), offset(parameter, i), x, 0, elements);
       for (long at = 0; at < 4 * elements; at += 4) {
@@ -65,13 +65,13 @@ final class CpuMuon extends Muon {
     return index * elements * tensor.dtype().bytes();
   }
 
-  /** The momentum takes the gradient in; what is to be made orthogonal takes the gradient's place. */
-  private void mixMomentum(MemorySegment momentum) {
+  /** The momentum takes the gradient in; what is to be made orthogonal takes the gradient's place. No slice: it is an object. */
+  private void mixMomentum(MemorySegment momentum, long from) {
     float factor = config.momentum();
     for (long at = 0; at < 4 * elements; at += 4) {
       float gradient = wide.get(FLOAT, at);
-      float mixed = factor * momentum.get(FLOAT, at) + gradient;
-      momentum.set(FLOAT, at, mixed);
+      float mixed = factor * momentum.get(FLOAT, from + at) + gradient;
+      momentum.set(FLOAT, from + at, mixed);
       wide.set(FLOAT, at, config.nesterov() ? factor * mixed + gradient : mixed);
     }
   }
