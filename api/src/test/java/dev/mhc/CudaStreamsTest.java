@@ -218,13 +218,17 @@ class CudaStreamsTest {
     }
   }
 
+  /** Of 64 channels; all alike. */
+  private HyperConnection layer() {
+    HyperConnectionConfig config = HyperConnectionConfig.Preset.PAPER.config(4);
+    return HyperConnection.create(device, config, Parameters.initialize(device, config, 64, 1));
+  }
+
   /** A larger shape than any before gets more workspace; what a graph uses is still there. */
   @Test
   void workspaceThatAGraphUsesStays() {
-    HyperConnectionConfig config = HyperConnectionConfig.Preset.PAPER.config(4);
-    Parameters parameters = Parameters.initialize(device, config, 64, 1);
-    HyperConnection layer = HyperConnection.create(device, config, parameters);
-    HyperConnection second = HyperConnection.create(device, config, parameters);
+    HyperConnection layer = layer();
+    HyperConnection second = layer();
     Tensor x = device.tensor(DType.FP32, 3, 4, 64).fill(1);
     Tensor h = device.tensor(DType.FP32, 3, 64);
     layer.pre(x, h);
@@ -243,8 +247,7 @@ class CudaStreamsTest {
   /** So does that of a stream that is closed before the graph. */
   @Test
   void aGraphOutlivesTheStreamThatItWasCapturedOn() {
-    HyperConnectionConfig config = HyperConnectionConfig.Preset.PAPER.config(4);
-    HyperConnection layer = HyperConnection.create(device, config, Parameters.initialize(device, config, 64, 1));
+    HyperConnection layer = layer();
     Tensor x = device.tensor(DType.FP32, 3, 4, 64).fill(1);
     Tensor h = device.tensor(DType.FP32, 3, 64);
     var captured = new Graph[1];
@@ -270,10 +273,8 @@ class CudaStreamsTest {
   /** An operation behind a message that has not come uses the workspace that a larger one outgrows meanwhile. */
   @Test
   void workspaceOfWorkThatWaitsStays() {
-    HyperConnectionConfig config = HyperConnectionConfig.Preset.PAPER.config(4);
-    Parameters parameters = Parameters.initialize(device, config, 64, 1);
-    HyperConnection small = HyperConnection.create(device, config, parameters);
-    HyperConnection large = HyperConnection.create(device, config, parameters);
+    HyperConnection small = layer();
+    HyperConnection large = layer();
     Tensor x = device.tensor(DType.FP32, 3, 4, 64).fill(1);
     Tensor h = device.tensor(DType.FP32, 3, 64);
     small.pre(x, h);

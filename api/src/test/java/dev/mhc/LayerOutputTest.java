@@ -187,6 +187,24 @@ class LayerOutputTest {
       Tensor narrow = device.tensor(DType.FP32, T, 1);
       refuses(() -> layer.post(stack.x[0], LayerOutput.fp8(stack.fp8[0], narrow), stack.x[1]), "scale is [5, 1]",
           "[T, ceil(C / 128)]");
+      HyperConnection next = stack.layers.get(1);
+      LayerInput input = LayerInput.of(stack.h[1]);
+      LayerInputGradient dInput = LayerInputGradient.of(stack.h[2]);
+      Tensor dX = device.tensor(DType.BF16, T, N, C);
+      Tensor dF = device.tensor(DType.BF16, T, C);
+      LayerOutput tooNarrow = LayerOutput.fp8(stack.fp8[0], narrow);
+      refuses(() -> layer.boundary(stack.x[0], (LayerOutput) null, next, stack.x[1], input), "output is null",
+          "expected a LayerOutput");
+      refuses(() -> layer.boundary(stack.x[0], tooNarrow, next, stack.x[1], input), "scale is [5, 1]",
+          "[T, ceil(C / 128)]");
+      refuses(() -> layer.boundaryBackward(stack.x[0], (LayerOutput) null, next, dInput, null, dX, dF, null,
+          Accumulate.NONE), "output is null", "expected a LayerOutput");
+      refuses(() -> layer.boundaryBackward(stack.x[0], tooNarrow, next, dInput, null, dX, dF, null, Accumulate.NONE),
+          "scale is [5, 1]", "[T, ceil(C / 128)]");
+      refuses(() -> layer.postBackward(stack.x[0], (LayerOutput) null, stack.x[1], null, dF, Accumulate.NONE),
+          "output is null", "expected a LayerOutput");
+      refuses(() -> layer.postBackward(stack.x[0], tooNarrow, stack.x[1], null, dF, Accumulate.NONE), "scale is [5, 1]",
+          "[T, ceil(C / 128)]");
       Tensor half = device.tensor(DType.BF16, T, 2);
       refuses(() -> layer.post(stack.x[0], LayerOutput.fp8(stack.fp8[0], half), stack.x[1]), "scale is [5, 2] BF16",
           "expected FP32 or E8M0 elements");
