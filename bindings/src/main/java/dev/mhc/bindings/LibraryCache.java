@@ -42,22 +42,26 @@ final class LibraryCache {
 
   static Path unpack(Path directory, String version, String platform, String fileName, byte[] library)
       throws IOException {
-    Path home = directory.toAbsolutePath().resolve(version + "-" + hash(library).substring(0, 16)).resolve(platform);
-    if (!isIntact(home.resolve(fileName), hash(library))) {
-      Files.createDirectories(home);
-      ownerOnly(directory);
+    String hash = hash(library);
+    Path home = directory.toAbsolutePath().resolve(version + "-" + hash.substring(0, 16)).resolve(platform);
+    Path file = home.resolve(fileName);
+    if (isIntact(file, hash)) {
+      return file;
     }
-    return unpack(home, fileName, library);
+    Files.createDirectories(home);
+    ownerOnly(directory);
+    return write(file, library, hash);
   }
 
   /** Into a directory that another library was unpacked to. */
   static Path unpack(Path home, String fileName, byte[] library) throws IOException {
     String hash = hash(library);
     Path file = home.resolve(fileName);
-    if (isIntact(file, hash)) {
-      return file;
-    }
-    Path fresh = Files.createTempFile(home, fileName, ".part"); // readable by its owner alone
+    return isIntact(file, hash) ? file : write(file, library, hash);
+  }
+
+  private static Path write(Path file, byte[] library, String hash) throws IOException {
+    Path fresh = Files.createTempFile(file.getParent(), file.getFileName().toString(), ".part"); // readable by its owner alone
     try {
       Files.write(fresh, library);
       try {
