@@ -35,7 +35,7 @@ inline int64_t block_of(const Sizes& sizes, size_t element, int threads) {
 template <class X>
 struct PassScratch {
   Rows<X> rows;
-  F* sums;             // [block][m]
+  F* sums;             // [block][m], see sum_at()
   F* lanes;            // mix, pre, post, res of W tokens
   F* activation;
   float* mix;          // [block][m]
@@ -235,9 +235,12 @@ float enter(const Entry& entry, int64_t x_token, int64_t token, const PassScratc
 template <class X>
 void make_mix(PassScratch<X>& s, int64_t tokens, const Projection& projection, int64_t m) {
   project(s.rows, tokens, projection, m, s.sums);
-  for (int64_t t = 0; t < tokens; ++t) {
-    for (int64_t o = 0; o < m; ++o) s.mix[t * m + o] = sum(s.sums[t * m + o]) * s.inv_rms[t];
-  }
+  for_outputs(m, [&](int64_t first, int outputs) {
+    for (int64_t t = 0; t < tokens; ++t) {
+      const F* sums = s.sums + sum_at(t, tokens, first, outputs);
+      for (int o = 0; o < outputs; ++o) s.mix[t * m + first + o] = sum(sums[o]) * s.inv_rms[t];
+    }
+  });
 }
 
 // out of the block's tokens first ... first + tokens - 1; pre_mix stays in scratch too.

@@ -59,44 +59,52 @@ inline void for_outputs(int64_t m, const Body& body) {
   for (int64_t o = 0; o < m; o += kOutputs) body(o, static_cast<int>(std::min<int64_t>(kOutputs, m - o)));
 }
 
-// sums[t][o] += x[t] * projection[o] over count channels, kept in registers.
+// sums[t][o] += x[t] * projection[o] over count channels, in tiles of T tokens whose sums are in registers.
 template <class X, int T, int O>
-inline void project_tile(const X* x, int64_t x_step, Weights weights, int64_t count, F* sums, int64_t sums_step,
-                         const float* ahead) {
-  F sum[T][O];
-  repeat<T>(T, [&](auto t) MHC_INLINE {
-    repeat<O>(O, [&](auto o) MHC_INLINE { sum[t][o] = sums[t * sums_step + o]; });
-  });
-  const float* vectors = weights.data;
-  auto step = [&](int64_t c, auto load_at) MHC_INLINE {
-    F value[T];
-    repeat<T>(T, [&](auto t) MHC_INLINE { value[t] = load_at(x + t * x_step + c); });
-    repeat<O>(O, [&](auto o) MHC_INLINE {
-      const F weight = kept(load_at(vectors + o * weights.output_step));
-      repeat<T>(T, [&](auto t) MHC_INLINE { sum[t][o] = fma(value[t], weight, sum[t][o]); });
+inline void project_tiles(int64_t tiles, const X* x, int64_t x_step, Weights weights, int64_t count, F* sums,
+                          const float* ahead, int64_t ahead_step) {
+  const int64_t output_step = weights.output_step, vector_step = weights.vector_step;
+  for (; tiles > 0; --tiles, x += T * x_step, sums += T * O, ahead += ahead_step) {
+    F sum[T][O];
+    repeat<T>(T, [&](auto t) MHC_INLINE {
+      repeat<O>(O, [&](auto o) MHC_INLINE { sum[t][o] = sums[t * O + o]; });
     });
-    vectors += weights.vector_step;
-    prefetch(ahead + c);
-  };
-  int64_t c = 0;
-  for (; c + W <= count; c += W) step(c, [](const auto* p) MHC_INLINE { return load(p); });
-  if (c < count) step(c, [&](const auto* p) MHC_INLINE { return load(p, static_cast<int>(count - c)); });
-  repeat<T>(T, [&](auto t) MHC_INLINE {
-    repeat<O>(O, [&](auto o) MHC_INLINE { sums[t * sums_step + o] = sum[t][o]; });
-  });
-}
-
-template <class X, int T, int O>
-inline void project_tile_of(int outputs, const X* x, int64_t x_step, Weights weights, int64_t count, F* sums,
-                            int64_t sums_step, const float* ahead) {
-  if (outputs == O) {
-    project_tile<X, T, O>(x, x_step, weights, count, sums, sums_step, ahead);
-  } else if constexpr (O > 1) {
-    project_tile_of<X, T, O - 1>(outputs, x, x_step, weights, count, sums, sums_step, ahead);
+    const float* vectors = weights.data;
+    auto step = [&](int64_t c, auto load_at) MHC_INLINE {
+      F value[T];
+      repeat<T>(T, [&](auto t) MHC_INLINE { value[t] = load_at(x + t * x_step + c); });
+      repeat<O>(O, [&](auto o) MHC_INLINE {
+        const F weight = kept(load_at(vectors + o * output_step));
+        repeat<T>(T, [&](auto t) MHC_INLINE { sum[t][o] = fma(value[t], weight, sum[t][o]); });
+      });
+      vectors += vector_step;
+      prefetch(ahead + c);
+    };
+    int64_t c = 0;
+    for (; c + W <= count; c += W) step(c, [](const auto* p) MHC_INLINE { return load(p); });
+    if (c < count) step(c, [&](const auto* p) MHC_INLINE { return load(p, static_cast<int>(count - c)); });
+    repeat<T>(T, [&](auto t) MHC_INLINE {
+      repeat<O>(O, [&](auto o) MHC_INLINE { sums[t * O + o] = sum[t][o]; });
+    });
   }
 }
 
-// sums[tokens][m] of x . projection^T.
+template <class X, int O>
+inline void project_group(int outputs, int64_t tokens, const X* x, int64_t x_step, Weights weights, int64_t count,
+                          F* sums, const float* ahead, int64_t ahead_step) {
+  if (outputs == O) {
+    const int64_t tiles = tokens / kTokens, whole = tiles * kTokens;
+    project_tiles<X, kTokens, O>(tiles, x, x_step, weights, count, sums, ahead, ahead_step);
+    project_tiles<X, 1, O>(tokens - whole, x + whole * x_step, x_step, weights, count, sums + whole * O, ahead, 0);
+  } else if constexpr (O > 1) {
+    project_group<X, O - 1>(outputs, tokens, x, x_step, weights, count, sums, ahead, ahead_step);
+  }
+}
+
+// Sums as project() leaves them: a group's are together, [group of outputs][token][output].
+inline int64_t sum_at(int64_t token, int64_t tokens, int64_t first, int outputs) { return first * tokens + token * outputs; }
+
+// sums[m][tokens] of x . projection^T.
 template <class X>
 void project(const Rows<X>& rows, int64_t tokens, const Projection& projection, int64_t m, F* sums) {
   for (int64_t k = 0; k < tokens * m; ++k) sums[k] = zero();
@@ -109,15 +117,8 @@ void project(const Rows<X>& rows, int64_t tokens, const Projection& projection, 
         const Weights weights = projection.at(rows.width, m, i, c, o, outputs, count);
         // Two groups ahead, a line a vector: the tokens of a large block bring one group while they work on another.
         const float* ahead = projection.packed ? weights.data + 2 * kOutputs * chunk : weights.data;
-        int64_t t = 0;
-        for (; t + kTokens <= tokens; t += kTokens, ahead += chunk) {
-          project_tile_of<X, kTokens, kOutputs>(outputs, rows.at(t, i) + c, x_step, weights, count, sums + t * m + o, m,
-                                                ahead);
-        }
-        for (; t < tokens; ++t) {
-          project_tile_of<X, 1, kOutputs>(outputs, rows.at(t, i) + c, x_step, weights, count, sums + t * m + o, m,
-                                          ahead);
-        }
+        project_group<X, kOutputs>(outputs, tokens, rows.at(0, i) + c, x_step, weights, count,
+                                   sums + sum_at(0, tokens, o, outputs), ahead, chunk);
       });
     }
   }
