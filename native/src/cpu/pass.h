@@ -15,6 +15,7 @@
 #include "cpu/project.h"
 #include "lanes/rms.h"
 #include "cpu/rmsnorm.h"
+#include "cpu/vec_pair.h"
 
 namespace mhc::cpu::MHC_TIER {
 
@@ -152,34 +153,40 @@ float enter_after_post(const Entry& entry, const H* f, int64_t x_token, int64_t 
     out[i] = kNext == XNext::None ? nullptr : entry.x_next.at<X>(token, i);
     squares[i] = zero();
   }
-  auto step = [&](int64_t c, auto load_at, auto store_at) {
-    F x[kStreams], layer = load_at(f + c);
-    for (int i = 0; i < n; ++i) x[i] = load_at(in[i] + c);
+  const X* const next_x = in[0] + entry.x.stride[0];
+  const H* const next_f = entry.f_scale ? f : f + entry.f.stride[0];
+  int64_t c = 0;
+  for (; c + 2 * W <= rows.width; c += 2 * W) {
+    // The next token's rows come nearer meanwhile: what the hardware foresees ends with a page, which is a row or less.
+    for (int i = 0; i < n; ++i) prefetch_pair(next_x + i * entry.x.stride[1] + c);
+    prefetch_pair(next_f + c);
+    F x[2][kStreams];
+    for (int i = 0; i < n; ++i) {
+      const Pair pair = Pairs<X>::load(in[i] + c);
+      x[0][i] = pair.first, x[1][i] = pair.second;
+    }
+    const Pair layer = Pairs<X>::load(f + c);
+    for (int o = 0; o < n; ++o) {
+      const auto packed =
+          Pairs<X>::pack({post_value<N>(mix, o, x[0], layer.first, n), post_value<N>(mix, o, x[1], layer.second, n)});
+      const Pair next = Pairs<X>::unpack(packed);
+      squares[o] = fma(next.second, next.second, fma(next.first, next.first, squares[o]));
+      Pairs<X>::store(row[o] + c, packed);
+      if constexpr (kNext == XNext::Streamed) Pairs<X>::stream(out[o] + c, packed);
+      if constexpr (kNext == XNext::Stored) Pairs<X>::store(out[o] + c, packed);
+    }
+  }
+  for (; c < rows.width; c += W) {
+    const int64_t left = rows.width - c;
+    F x[kStreams], layer = load_upto(f + c, left);
+    for (int i = 0; i < n; ++i) x[i] = load_upto(in[i] + c, left);
     for (int o = 0; o < n; ++o) {
       Packed<X> packed = pack<X>(post_value<N>(mix, o, x, layer, n));
       F next = unpack(packed);
       squares[o] = fma(next, next, squares[o]);
       store(row[o] + c, packed);
-      if constexpr (kNext != XNext::None) store_at(out[o] + c, packed, next);
+      if constexpr (kNext != XNext::None) store_upto(out[o] + c, next, left);
     }
-  };
-  auto whole = [](X* p, Packed<X> packed, F) {
-    if constexpr (kNext == XNext::Streamed) {
-      stream(p, packed);
-    } else {
-      store(p, packed);
-    }
-  };
-  // The next token's rows come nearer meanwhile: what the hardware foresees ends with a page, which is a row or less.
-  const int64_t next_x = entry.x.stride[0], next_f = entry.f_scale ? 0 : entry.f.stride[0];
-  int64_t c = 0;
-  for (; c + W <= rows.width; c += W) {
-    for (int i = 0; i < n; ++i) prefetch(in[i] + next_x + c);
-    prefetch(f + next_f + c);
-    step(c, [](const auto* p) { return load(p); }, whole);
-  }
-  if (int left = static_cast<int>(rows.width - c); left > 0) {
-    step(c, [&](const auto* p) { return load(p, left); }, [&](X* p, Packed<X>, F next) { store(p, next, left); });
   }
   F total = squares[0];
   for (int i = 1; i < n; ++i) total = total + squares[i];
@@ -196,6 +203,13 @@ float enter_as_it_is(const Entry& entry, int64_t x_token, int64_t token, const R
     X* out = entry.x_next ? entry.x_next.at<X>(token, i) : nullptr;
     F squares = zero();
     int64_t c = 0;
+    for (; c + 2 * W <= rows.width; c += 2 * W) {
+      const auto packed = Pairs<X>::load_packed(in + c);
+      const Pair value = Pairs<X>::unpack(packed);
+      squares = fma(value.second, value.second, fma(value.first, value.first, squares));
+      Pairs<X>::store(row + c, packed);
+      if (out) Pairs<X>::store(out + c, packed);
+    }
     for (; c + W <= rows.width; c += W) {
       Packed<X> packed = load_packed(in + c);
       F value = unpack(packed);
@@ -299,16 +313,25 @@ void leave(const Exit& exit, const PassScratch<X>& s, int64_t slot, int64_t toke
   H* h = reinterpret_cast<H*>(s.layer_row);
   bool more = exit.y || exit.h_fp8;  // h is read again, from scratch
   H* out = exit.h ? exit.h.at<H>(token) : nullptr;
-  auto step = [&](int64_t c, int64_t left) {
-    F x[N == kAnyStreams ? kMaxStreams : N];
-    for (int i = 0; i < n; ++i) x[i] = load_upto(s.rows.at(slot, i) + c, left);
-    F value = pre_value<N>(pre, x, n);
-    if (out) store_upto(out + c, value, left);
-    if (more) store(h + c, value);
-  };
+  constexpr int kStreams = N == kAnyStreams ? kMaxStreams : N;
   int64_t c = 0;
-  for (; c + W <= width; c += W) step(c, W);
-  if (c < width) step(c, width - c);
+  for (; c + 2 * W <= width; c += 2 * W) {
+    F x[2][kStreams];
+    for (int i = 0; i < n; ++i) {
+      const Pair pair = Pairs<X>::load(s.rows.at(slot, i) + c);
+      x[0][i] = pair.first, x[1][i] = pair.second;
+    }
+    const Pair value{pre_value<N>(pre, x[0], n), pre_value<N>(pre, x[1], n)};
+    if (out) Pairs<X>::store(out + c, value);
+    if (more) Pairs<X>::store(h + c, value);
+  }
+  for (; c < width; c += W) {
+    F x[kStreams];
+    for (int i = 0; i < n; ++i) x[i] = load_upto(s.rows.at(slot, i) + c, width - c);
+    const F value = pre_value<N>(pre, x, n);
+    if (out) store_upto(out + c, value, width - c);
+    if (more) store(h + c, value);
+  }
   if (!more) return;
   const H* result = h;
   if (exit.norm_weight) {

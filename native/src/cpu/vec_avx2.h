@@ -24,13 +24,16 @@ inline __m256i first(int n) {
 }
 
 inline __m256 widen(__m128i bits) { return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(bits), 16)); }
-inline __m128i narrow(__m256 v) {
+// Rounded to bf16, in the upper halves.
+inline __m256i rounded_bits(__m256 v) {
   __m256i bits = _mm256_castps_si256(v);
   __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
   __m256i up = _mm256_add_epi32(_mm256_add_epi32(bits, odd), _mm256_set1_epi32(0x7fff));
   __m256i quiet = _mm256_or_si256(bits, _mm256_set1_epi32(0x400000));
-  __m256i nan = _mm256_castps_si256(_mm256_cmp_ps(v, v, _CMP_UNORD_Q));
-  __m256i top = _mm256_srli_epi32(_mm256_blendv_epi8(up, quiet, nan), 16);
+  return _mm256_blendv_epi8(up, quiet, _mm256_castps_si256(_mm256_cmp_ps(v, v, _CMP_UNORD_Q)));
+}
+inline __m128i narrow(__m256 v) {
+  __m256i top = _mm256_srli_epi32(rounded_bits(v), 16);
   __m256i packed = _mm256_permute4x64_epi64(_mm256_packus_epi32(top, top), 0x08);
   return _mm256_castsi256_si128(packed);
 }

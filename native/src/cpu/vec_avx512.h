@@ -20,16 +20,19 @@ inline F zero() { return {_mm512_setzero_ps()}; }
 inline __mmask16 first(int n) { return static_cast<__mmask16>((1u << n) - 1u); }
 
 inline __m512 widen(__m256i bits) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16)); }
-inline __m256i narrow(__m512 v) {
-#if defined(MHC_TIER_AVX512_BF16)
-  return reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(v));
-#else
+// Rounded to bf16, in the upper halves.
+inline __m512i rounded_bits(__m512 v) {
   __m512i bits = _mm512_castps_si512(v);
   __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
   __m512i up = _mm512_add_epi32(_mm512_add_epi32(bits, odd), _mm512_set1_epi32(0x7fff));
   __mmask16 nan = _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q);
-  up = _mm512_mask_or_epi32(up, nan, bits, _mm512_set1_epi32(0x400000));
-  return _mm512_cvtepi32_epi16(_mm512_srli_epi32(up, 16));
+  return _mm512_mask_or_epi32(up, nan, bits, _mm512_set1_epi32(0x400000));
+}
+inline __m256i narrow(__m512 v) {
+#if defined(MHC_TIER_AVX512_BF16)
+  return reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(v));
+#else
+  return _mm512_cvtepi32_epi16(_mm512_srli_epi32(rounded_bits(v), 16));
 #endif
 }
 
