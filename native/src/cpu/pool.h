@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// A context's threads. The caller works too; workers sleep between calls.
+// A context's threads. The caller works too; workers wait awake for a moment after a call, then sleep.
 #pragma once
 
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
+#include <memory>
 #include <mutex>
 #include <thread>
 #include <vector>
@@ -17,8 +18,9 @@ class Pool {
   ~Pool();
   int threads() const { return threads_; }
 
-  // Calls task(worker, index) once for each index in [0, count), in any order, on up to threads() workers.
-  // A worker runs one task at a time; worker is in [0, threads()).
+  // Calls task(worker, index) once for each index in [0, count), on up to threads() workers. A worker takes a run of indices
+  // in order, so that it may prepare for the next one, and then helps the others. It runs one task at a time; worker is in
+  // [0, threads()).
   template <class Task>
   void parallel(int64_t count, const Task& task) {
     run(count, [](const void* context, int worker, int64_t index) {
@@ -28,21 +30,28 @@ class Pool {
 
  private:
   using Function = void (*)(const void* context, int worker, int64_t index);
+
+  struct alignas(64) Share {
+    std::atomic<int64_t> next{0};
+    int64_t end = 0;
+  };
+
   void run(int64_t count, Function function, const void* context);
   void work(int worker);
-  void sleep_and_serve(int worker);
+  void serve(int worker);
+  void await_call(uint64_t served);
+  void stop();
 
   const int threads_;
+  std::unique_ptr<Share[]> shares_;  // a worker's
   std::vector<std::thread> workers_;
-  std::mutex mutex_;
+  std::mutex mutex_;  // of what sleeps and what wakes it
   std::condition_variable wake_, done_;
-  uint64_t generation_ = 0;  // of the call being served
-  int busy_ = 0;             // workers that have not finished this generation
-  bool stop_ = false;
+  std::atomic<uint64_t> generation_{0};  // of the call being served
+  std::atomic<int> busy_{0};             // workers that have not finished this generation
+  std::atomic<bool> stop_{false};
   Function function_ = nullptr;
   const void* context_ = nullptr;
-  int64_t count_ = 0;
-  std::atomic<int64_t> next_{0};
 };
 
 }  // namespace mhc::cpu
