@@ -24,12 +24,13 @@ constexpr int64_t kMaxBlock = 32;
 
 inline bool has_product(const mhc_config& config) { return config.mode != MHC_MODE_RESIDUAL && !config.is_static; }
 
-// Tokens of a block: as many rows as scratch holds, fewer where the threads would not all have work.
+// Tokens of a block: as many rows as scratch holds, or fewer, so that each thread has as much to do.
 inline int64_t block_of(const Sizes& sizes, size_t element, int threads) {
   int64_t row = sizes.streams * sizes.width * static_cast<int64_t>(element);
   int64_t fit = std::clamp<int64_t>(kScratchBytes / row, kTokens, kMaxBlock) / kTokens * kTokens;
-  int64_t share = (sizes.tokens + threads - 1) / threads;
-  return std::min(fit, std::max<int64_t>(kTokens, (share + kTokens - 1) / kTokens * kTokens));
+  int64_t share = (sizes.tokens + threads - 1) / threads, blocks = (share + fit - 1) / fit;
+  int64_t even = (share + blocks - 1) / blocks;
+  return std::max<int64_t>(kTokens, (even + kTokens - 1) / kTokens * kTokens);
 }
 
 // One thread's scratch, in the order of its fields.
