@@ -156,6 +156,10 @@ float enter_after_post(const Entry& entry, const H* f, int64_t x_token, int64_t 
   }
   const X* const next_x = in[0] + entry.x.stride[0];
   const H* const next_f = entry.f_scale ? f : f + entry.f.stride[0];
+  if constexpr (kNext == XNext::Streamed) {  // a line of each row to come, so that its page is translated by then
+    for (int i = 0; i < n; ++i) prefetch(out[i] + entry.x_next.stride[0]);
+    for (int i = 0; i < n; ++i) prefetch(in[i] + 2 * entry.x.stride[0]);
+  }
   int64_t c = 0;
   for (; c + 2 * W <= rows.width; c += 2 * W) {
     // The next token's rows come nearer meanwhile: what the hardware foresees ends with a page, which is a row or less.
