@@ -28,7 +28,7 @@ inline bool has_product(const mhc_config& config) { return config.mode != MHC_MO
 inline int64_t block_of(const Sizes& sizes, size_t element, int threads) {
   int64_t row = sizes.streams * sizes.width * static_cast<int64_t>(element);
   int64_t fit = std::clamp<int64_t>(kScratchBytes / row, kTokens, kMaxBlock) / kTokens * kTokens;
-  int64_t share = (sizes.tokens + threads - 1) / threads, blocks = (share + fit - 1) / fit;
+  int64_t share = std::max<int64_t>(1, (sizes.tokens + threads - 1) / threads), blocks = (share + fit - 1) / fit;
   int64_t even = (share + blocks - 1) / blocks;
   return std::max<int64_t>(kTokens, (even + kTokens - 1) / kTokens * kTokens);
 }
