@@ -354,6 +354,9 @@ const std::vector<Number>& layer_numbers() {
       {"orientation 2", config_field(&mhc_config::orientation, 2), {"config.orientation", "2"}},
       {"post_multiplier 0", config_field(&mhc_config::post_multiplier, 0), {"config.post_multiplier", "0"}},
       {"post_multiplier NaN", config_field(&mhc_config::post_multiplier, NAN), {"config.post_multiplier", "nan"}},
+      {"projection_precision -1", config_field(&mhc_config::projection_precision, -1), {"config.projection_precision", "-1", "1"}},
+      {"projection_precision 2", config_field(&mhc_config::projection_precision, 2), {"config.projection_precision", "2", "1"}},
+      {"reserved 1", config_field(&mhc_config::reserved, 1), {"config.reserved", "1", "0"}},
       {"mhc_lite of 6 streams", [](Call& c) { c.config.mode = MHC_MODE_MHC_LITE; c.config.streams = 6; return true; }, {"config.streams", "6", "5"}},
   };
   return all;

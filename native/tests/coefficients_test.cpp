@@ -95,6 +95,45 @@ TEST(Coefficients, agree_with_the_oracle_in_every_mode_and_preset) {
     }
 }
 
+// How far mixes are from exact ones, at most, of the sum of their terms' magnitudes.
+double relative_error_of_mix(Call& c, const Form& form) {
+  const oracle::Parameters p = oracle_parameters(c, "parameters."), size{absolute(p.projection), p.scale, p.bias, absolute(p.norm_weight)};
+  const Array x = c.values("x"), mix = c.values("out.mix"), exact = oracle::project(c.config, p, x, form.shape()).mix,
+              magnitude = oracle::project(c.config, size, absolute(x), form.shape()).mix;
+  double worst = 0;
+  for (size_t i = 0; i < mix.size(); ++i) worst = std::max(worst, std::abs(mix[i] - exact[i]) / magnitude[i]);
+  return worst;
+}
+
+// Within TF32's bound where that is asked for, and far closer where it is not.
+TEST(Coefficients, are_as_precise_as_asked_for) {
+  Random random;
+  for (int32_t tier : tiers())
+    for (const Types& types : kTypes)
+      for (int64_t width : {1, 300}) {
+        Context context(tier, 2);
+        Form form;
+        form.tokens = 21;
+        form.width = width;
+        form.types = types;
+        SCOPED_TRACE(tier_name(tier) + ", " + form.describe());
+        auto call = make_coefficients(form, random);
+        ASSERT_EQ(call->run(context), MHC_OK) << mhc_last_error();
+        const double full = relative_error_of_mix(*call, form);
+        call->config.projection_precision = MHC_PROJECTION_TF32;
+        call->poison_outputs();
+        ASSERT_EQ(call->run(context), MHC_OK) << mhc_last_error();
+        const double tf32 = relative_error_of_mix(*call, form);
+        EXPECT_LE(full, 0x1p-20);
+        EXPECT_LE(tf32, 0x1p-11);
+        if (tier == kCuda && types.streams.bytes == 2) {
+          EXPECT_GT(tf32, 8 * full) << "not in TF32";
+        } else {
+          EXPECT_EQ(tf32, full) << "computed as always";
+        }
+      }
+}
+
 // End to end at the size that logits have in training, fp32 throughout.
 TEST(Coefficients, are_exact_to_1e_5_end_to_end) {
   Random random;

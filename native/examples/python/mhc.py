@@ -107,6 +107,7 @@ class Config(Sized):
             " rms_eps_mode",
         ),
         *fields(c_float, "sinkhorn_eps rms_eps pre_eps post_multiplier"),
+        *fields(c_int32, "projection_precision reserved"),
     ]
 
 

@@ -220,6 +220,12 @@ typedef enum mhc_orientation { MHC_OUT_IN = 0, MHC_IN_OUT = 1 } mhc_orientation;
 /* 1/r = 1/sqrt(mean(x^2) + eps) or 1/(sqrt(mean(x^2)) + eps) */
 typedef enum mhc_rms_eps_mode { MHC_RMS_EPS_INSIDE = 0, MHC_RMS_EPS_OUTSIDE = 1 } mhc_rms_eps_mode;
 
+/* How the product x . projection^T may round its factors; sums are float32. FULL keeps them to 22 bits or more: the error of a
+ * mix is that of a float32 sum. TF32 allows a projection rounded to TF32's 11 bits: up to 2^-11 of sum |x| |projection| / r. A GPU's
+ * tensor cores then take one product instead of two, for x in 16 bits, n = 4 and MHC_MODE_MHC; where rows in memory are the limit
+ * nothing is gained, so measure. What computes otherwise, a CPU too, may be more exact. Gradients are always in full. */
+typedef enum mhc_projection_precision { MHC_PROJECTION_FULL = 0, MHC_PROJECTION_TF32 = 1 } mhc_projection_precision;
+
 typedef struct mhc_config {
   size_t struct_size;
   int32_t streams;           /* n, 1 ... 16 */
@@ -236,6 +242,8 @@ typedef struct mhc_config {
   float rms_eps;             /* >= 0 */
   float pre_eps;             /* >= 0, added to pre_mix in MHC_MODE_MHC and MHC_MODE_MHC_LITE */
   float post_multiplier;     /* > 0, in MHC_MODE_MHC and MHC_MODE_MHC_LITE */
+  int32_t projection_precision; /* mhc_projection_precision */
+  int32_t reserved;          /* 0 */
 } mhc_config;
 
 /* The conventions of the public code bases; they are not interchangeable. All: MHC_MODE_MHC, dynamic, 20 iterations,

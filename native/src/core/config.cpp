@@ -66,6 +66,8 @@ void read_config(Arguments& arguments, const mhc_config* given, mhc_config* conf
   arguments.in_range("config.shifted", config->shifted, 0, 1);
   arguments.in_range("config.orientation", config->orientation, 0, MHC_IN_OUT);
   arguments.number("config.post_multiplier", config->post_multiplier, 0.0f, true);
+  arguments.in_range("config.projection_precision", config->projection_precision, 0, MHC_PROJECTION_TF32);
+  arguments.in_range("config.reserved", config->reserved, 0, 0);
   check_sinkhorn(arguments, *config);
   check_head(arguments, *config);
 }

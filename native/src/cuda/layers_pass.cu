@@ -256,7 +256,7 @@ class Team {
   MHC_FN void product(const float (&squares)[2]) const {
     sync_warp();
     float* parts = s_.parts + team_ * kPartsSize;
-    put_parts<X>(place_, s_.projection, rows(), squares, parts);
+    put_parts<X>(place_, s_.projection, rows(), squares, a_.config.projection_precision == MHC_PROJECTION_TF32, parts);
     sync_team();
     store_sums(place_, parts, sums_of(a_, group_, hold_) + unit_ * kSumsSize);
     sync_team();

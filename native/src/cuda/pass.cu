@@ -170,7 +170,8 @@ class Stream {
 
   // The unit's sums of the tile, to memory.
   MHC_FN void product(int k, const float (&own_squares)[2]) {
-    put_parts<X>(place_, s_.projection, kept_of(k), own_squares, s_.part);
+    put_parts<X>(place_, s_.projection, kept_of(k), own_squares, a_.config.projection_precision == MHC_PROJECTION_TF32,
+                 s_.part);
     if (k >= a_.slots) GroupCounters::wait(counters_.ready(k % a_.slots), k - a_.slots, a_.slots, 1);
     sync_threads(kStreamBarrier, kStreamThreads);
     store_sums(place_, s_.part, a_.sums + ((int64_t{group_} * a_.slots + k % a_.slots) * a_.units + unit_) * kSumsSize);

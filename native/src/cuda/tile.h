@@ -75,9 +75,11 @@ MHC_FN float over_lanes(float v) {
 }
 
 // The warps' sums of a tile, [warp][token][kPartPitch]: its rows, of which rows points at the thread's pieces, times the unit's
-// projection, and what each thread has of its two tokens' squares.
+// projection, and what each thread has of its two tokens' squares. one_part: the projection rounded to TF32, for rows of
+// 16 bits; where they have 32, that would cost the pass registers that it does not have.
 template <class X>
-MHC_FN void put_parts(const Place& place, const float* projection, const Bits16* rows, const float (&own_squares)[2], float* parts) {
+MHC_FN void put_parts(const Place& place, const float* projection, const Bits16* rows, const float (&own_squares)[2], bool one_part,
+                      float* parts) {
   float high[3][4] = {}, low[3][4] = {};
   const float* weights = projection + place.token * kProjectionPitch + place.warp * 32 + place.lane % 4 * kPiece;
 #pragma unroll 1
@@ -95,7 +97,7 @@ MHC_FN void put_parts(const Place& place, const float* projection, const Bits16*
 #pragma unroll
       for (int q = 0; q < kPiece; q += 2) {
         const float a[4] = {top[q], bottom[q], top[q + 1], bottom[q + 1]};
-        const auto part = [](float v) { return sizeof(X) == 4 ? nearest_part(v) : high_part(v); };
+        const auto part = [&](float v) { return sizeof(X) == 4 || one_part ? nearest_part(v) : high_part(v); };
         const float b_high[2] = {part(weight[q]), part(weight[q + 1])};
         const float b_low[2] = {weight[q] - b_high[0], weight[q + 1] - b_high[1]};
         if constexpr (sizeof(X) == 4) {
@@ -106,7 +108,7 @@ MHC_FN void put_parts(const Place& place, const float* projection, const Bits16*
           mma_tf32(low[j], a_low, b_high);
         } else {
           mma_tf32(high[j], a, b_high);
-          mma_tf32(low[j], a, b_low);
+          if (!one_part) mma_tf32(low[j], a, b_low);
         }
       }
     }

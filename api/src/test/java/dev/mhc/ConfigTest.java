@@ -7,6 +7,7 @@ import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException
 import dev.mhc.HyperConnectionConfig.EpsMode;
 import dev.mhc.HyperConnectionConfig.Mode;
 import dev.mhc.HyperConnectionConfig.Preset;
+import dev.mhc.bindings.generated.mhc_config;
 import dev.mhc.bindings.generated.mhc_h;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
@@ -56,6 +57,7 @@ class ConfigTest {
     assertThat(mhc_h.MHC_EPS_CLAMP()).isEqualTo(EpsMode.CLAMP.ordinal());
     assertThat(mhc_h.MHC_IN_OUT()).isEqualTo(HyperConnectionConfig.Orientation.IN_OUT.ordinal());
     assertThat(mhc_h.MHC_RMS_EPS_OUTSIDE()).isEqualTo(HyperConnectionConfig.RmsEpsMode.OUTSIDE.ordinal());
+    assertThat(mhc_h.MHC_PROJECTION_TF32()).isEqualTo(HyperConnectionConfig.ProjectionPrecision.TF32.ordinal());
     assertThat(mhc_h.MHC_SINKHORN_SOFTMAX_PLUS_EPS())
         .isEqualTo(HyperConnectionConfig.SinkhornStart.SOFTMAX_PLUS_EPS.ordinal());
     assertThat(mhc_h.MHC_SINKHORN_ROWS_FIRST()).isEqualTo(HyperConnectionConfig.SinkhornOrder.ROWS_FIRST.ordinal());
@@ -111,6 +113,27 @@ class ConfigTest {
         .withMessageContainingAll("sinkhornEps is " + value, "expected");
     assertThatIllegalArgumentException().isThrownBy(() -> HyperConnectionConfig.builder().postMultiplier(value).build())
         .withMessageContainingAll("postMultiplier is " + value, "expected");
+  }
+
+  @Test
+  void tf32IsOnRequestAndStaysWithTheConfig() {
+    HyperConnectionConfig tf32 =
+        Preset.PAPER.builder(4).projectionPrecision(HyperConnectionConfig.ProjectionPrecision.TF32).build();
+    assertThat(tf32.toBuilder().iterations(5).build().projectionPrecision())
+        .isEqualTo(HyperConnectionConfig.ProjectionPrecision.TF32);
+    try (Arena arena = Arena.ofConfined()) {
+      MemorySegment block = arena.allocate(HyperConnectionConfig.NATIVE_BYTES, 8).fill((byte) -1);
+      tf32.write(block);
+      assertThat(mhc_config.projection_precision(block)).isEqualTo(mhc_h.MHC_PROJECTION_TF32());
+      assertThat(mhc_config.reserved(block)).isZero();
+    }
+    for (Preset preset : Preset.values()) {
+      assertThat(preset.builder(4).build().projectionPrecision())
+          .isEqualTo(HyperConnectionConfig.ProjectionPrecision.FULL);
+    }
+    assertThatIllegalArgumentException()
+        .isThrownBy(() -> HyperConnectionConfig.builder().projectionPrecision(null).build())
+        .withMessageContaining("projectionPrecision");
   }
 
   @Test

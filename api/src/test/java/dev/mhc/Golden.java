@@ -127,7 +127,8 @@ final class Golden {
         HyperConnectionConfig.EpsMode.values()[integer("sinkhorn_eps_mode")],
         HyperConnectionConfig.Orientation.values()[integer("orientation")],
         HyperConnectionConfig.RmsEpsMode.values()[integer("rms_eps_mode")], number("sinkhorn_eps", 0),
-        number("rms_eps", 0), number("pre_eps", 0), number("post_multiplier", 2));
+        number("rms_eps", 0), number("pre_eps", 0), number("post_multiplier", 2),
+        HyperConnectionConfig.ProjectionPrecision.FULL);
   }
 
   /** An input, which its type holds exactly; null if the case has none. */

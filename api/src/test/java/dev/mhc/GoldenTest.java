@@ -301,7 +301,8 @@ class GoldenTest {
         HyperConnectionConfig.SinkhornStart.values()[golden.integer("sinkhorn_start")],
         HyperConnectionConfig.SinkhornOrder.values()[golden.integer("sinkhorn_order")],
         HyperConnectionConfig.EpsMode.values()[golden.integer("sinkhorn_eps_mode")], Orientation.OUT_IN,
-        HyperConnectionConfig.RmsEpsMode.INSIDE, golden.number("sinkhorn_eps", 0), 0, 0, 2);
+        HyperConnectionConfig.RmsEpsMode.INSIDE, golden.number("sinkhorn_eps", 0), 0, 0, 2,
+        HyperConnectionConfig.ProjectionPrecision.FULL);
     Tensor logits = golden.input(device, FP32, "logits");
     Tensor out = golden.output(device, FP32, "out");
     Sinkhorn.forward(config, logits, out);

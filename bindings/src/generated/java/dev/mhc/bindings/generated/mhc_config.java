@@ -30,6 +30,8 @@ import static java.lang.foreign.MemoryLayout.PathElement.*;
  *     float rms_eps;
  *     float pre_eps;
  *     float post_multiplier;
+ *     int32_t projection_precision;
+ *     int32_t reserved;
  * }
  * }
  */
@@ -54,7 +56,9 @@ public class mhc_config {
         mhc_h.C_FLOAT.withName("sinkhorn_eps"),
         mhc_h.C_FLOAT.withName("rms_eps"),
         mhc_h.C_FLOAT.withName("pre_eps"),
-        mhc_h.C_FLOAT.withName("post_multiplier")
+        mhc_h.C_FLOAT.withName("post_multiplier"),
+        mhc_h.C_INT.withName("projection_precision"),
+        mhc_h.C_INT.withName("reserved")
     ).withName("mhc_config");
 
     /**
@@ -722,6 +726,94 @@ public class mhc_config {
      */
     public static void post_multiplier(MemorySegment struct, float fieldValue) {
         struct.set(post_multiplier$LAYOUT, post_multiplier$OFFSET, fieldValue);
+    }
+
+    private static final OfInt projection_precision$LAYOUT = (OfInt)$LAYOUT.select(groupElement("projection_precision"));
+
+    /**
+     * Layout for field:
+     * {@snippet lang=c :
+     * int32_t projection_precision
+     * }
+     */
+    public static final OfInt projection_precision$layout() {
+        return projection_precision$LAYOUT;
+    }
+
+    private static final long projection_precision$OFFSET = $LAYOUT.byteOffset(groupElement("projection_precision"));
+
+    /**
+     * Offset for field:
+     * {@snippet lang=c :
+     * int32_t projection_precision
+     * }
+     */
+    public static final long projection_precision$offset() {
+        return projection_precision$OFFSET;
+    }
+
+    /**
+     * Getter for field:
+     * {@snippet lang=c :
+     * int32_t projection_precision
+     * }
+     */
+    public static int projection_precision(MemorySegment struct) {
+        return struct.get(projection_precision$LAYOUT, projection_precision$OFFSET);
+    }
+
+    /**
+     * Setter for field:
+     * {@snippet lang=c :
+     * int32_t projection_precision
+     * }
+     */
+    public static void projection_precision(MemorySegment struct, int fieldValue) {
+        struct.set(projection_precision$LAYOUT, projection_precision$OFFSET, fieldValue);
+    }
+
+    private static final OfInt reserved$LAYOUT = (OfInt)$LAYOUT.select(groupElement("reserved"));
+
+    /**
+     * Layout for field:
+     * {@snippet lang=c :
+     * int32_t reserved
+     * }
+     */
+    public static final OfInt reserved$layout() {
+        return reserved$LAYOUT;
+    }
+
+    private static final long reserved$OFFSET = $LAYOUT.byteOffset(groupElement("reserved"));
+
+    /**
+     * Offset for field:
+     * {@snippet lang=c :
+     * int32_t reserved
+     * }
+     */
+    public static final long reserved$offset() {
+        return reserved$OFFSET;
+    }
+
+    /**
+     * Getter for field:
+     * {@snippet lang=c :
+     * int32_t reserved
+     * }
+     */
+    public static int reserved(MemorySegment struct) {
+        return struct.get(reserved$LAYOUT, reserved$OFFSET);
+    }
+
+    /**
+     * Setter for field:
+     * {@snippet lang=c :
+     * int32_t reserved
+     * }
+     */
+    public static void reserved(MemorySegment struct, int fieldValue) {
+        struct.set(reserved$LAYOUT, reserved$OFFSET, fieldValue);
     }
 
     /**

@@ -1212,6 +1212,24 @@ public class mhc_h {
     public static int MHC_RMS_EPS_OUTSIDE() {
         return MHC_RMS_EPS_OUTSIDE;
     }
+    private static final int MHC_PROJECTION_FULL = (int)0L;
+    /**
+     * {@snippet lang=c :
+     * enum mhc_projection_precision.MHC_PROJECTION_FULL = 0
+     * }
+     */
+    public static int MHC_PROJECTION_FULL() {
+        return MHC_PROJECTION_FULL;
+    }
+    private static final int MHC_PROJECTION_TF32 = (int)1L;
+    /**
+     * {@snippet lang=c :
+     * enum mhc_projection_precision.MHC_PROJECTION_TF32 = 1
+     * }
+     */
+    public static int MHC_PROJECTION_TF32() {
+        return MHC_PROJECTION_TF32;
+    }
     private static final int MHC_PRESET_PAPER = (int)0L;
     /**
      * {@snippet lang=c :
