@@ -245,6 +245,36 @@ TEST_P(Vec, streams_and_packs_wherever_it_is_put) {
     }
 }
 
+// Two vectors by Pairs are as one and one by the words for one.
+TEST_P(Vec, takes_two_vectors_as_one_and_one) {
+  Random random;
+  const int lanes = words_->lanes;
+  for (int e = 0; e < 3; ++e)
+    for (int offset = 0; offset < 65; ++offset) {
+      const Element& element = *kElements[e];
+      const VecWords::Storage& storage = words_->storage[e];
+      Tensor y(element, {2 * lanes}), expected(element, {2 * lanes}), stored(element, {65 + 2 * lanes}), streamed(element, {65 + 2 * lanes});
+      float x[2 * kMostLanes], terms[2 * kMostLanes];
+      for (int half : {0, lanes}) {
+        for (int lane = half; lane < half + lanes; ++lane) terms[lane] = static_cast<float>(random.normal());
+        storage.store(terms + half, y.at(half), lanes);
+        storage.load(y.at(half), terms + half, lanes);
+        for (int lane = half; lane < half + lanes; ++lane) x[lane] = static_cast<float>(random.normal());
+        if (offset == 0) x[half + 1] = kNaN, x[half + 2] = kInfinity, x[half + 4] = -kInfinity, x[half + 5] = 3.4e38f;
+        for (int lane = half; lane < half + lanes; ++lane) terms[lane] += x[lane];
+        storage.store(terms + half, expected.at(half), lanes);
+      }
+      storage.pair_sum(x, y.at(0), stored.at(offset));
+      storage.pair_sum_streamed(x, y.at(0), streamed.at(offset));
+      EXPECT_TRUE(same_bits(expected, Tensor(stored, offset, {2 * lanes}, {1}))) << element.name << ", " << offset;
+      EXPECT_TRUE(same_bits(expected, Tensor(streamed, offset, {2 * lanes}, {1}))) << element.name << ", " << offset;
+      storage.pair_copy(y.at(0), stored.at(offset));
+      storage.pair_copy_streamed(y.at(0), streamed.at(offset));
+      EXPECT_TRUE(same_bits(y, Tensor(stored, offset, {2 * lanes}, {1}))) << element.name << ", " << offset;
+      EXPECT_TRUE(same_bits(y, Tensor(streamed, offset, {2 * lanes}, {1}))) << element.name << ", " << offset;
+    }
+}
+
 INSTANTIATE_TEST_SUITE_P(tiers, Vec, testing::ValuesIn(tiers()), [](const auto& info) { return mhc_cpu_tier_name(info.param); });
 
 }  // namespace

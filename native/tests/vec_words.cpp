@@ -2,7 +2,7 @@
 // Compiled once for each vector tier, with its flags.
 #include "vec_words.h"
 
-#include "cpu/vec.h"
+#include "cpu/vec_pair.h"
 
 namespace mhc::cpu::MHC_TIER {
 namespace {
@@ -35,6 +35,16 @@ void transpose_of(float* x) {
 }
 
 template <class T>
+Pair pair_sum(const float* x, const void* y) {
+  const Pair a = Pairs<T>::load(x), b = Pairs<T>::load(static_cast<const T*>(y));
+  return {a.first + b.first, a.second + b.second};
+}
+template <class T>
+typename Pairs<T>::Packed repacked(const T* from) {
+  return Pairs<T>::pack(Pairs<T>::unpack(Pairs<T>::load_packed(from)));
+}
+
+template <class T>
 constexpr mhc_test::VecWords::Storage storage_of() {
   return {
       [](const float* x, float* out) { store(out, rounded<T>(load(x))); },
@@ -46,6 +56,16 @@ constexpr mhc_test::VecWords::Storage storage_of() {
         stream_fence();
       },
       [](const void* from, void* to) { store(static_cast<T*>(to), load_packed(static_cast<const T*>(from))); },
+      [](const float* x, const void* y, void* to) { Pairs<T>::store(static_cast<T*>(to), pair_sum<T>(x, y)); },
+      [](const float* x, const void* y, void* to) {
+        Pairs<T>::stream(static_cast<T*>(to), pair_sum<T>(x, y));
+        stream_fence();
+      },
+      [](const void* from, void* to) { Pairs<T>::store(static_cast<T*>(to), repacked(static_cast<const T*>(from))); },
+      [](const void* from, void* to) {
+        Pairs<T>::stream(static_cast<T*>(to), repacked(static_cast<const T*>(from)));
+        stream_fence();
+      },
   };
 }
 

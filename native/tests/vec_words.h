@@ -28,6 +28,11 @@ struct VecWords {
     void (*copy)(const void* from, void* to, int n);  // lanes elements are written
     void (*stream)(const float* x, void* to);
     void (*through_packed)(const void* from, void* to);  // load_packed, and back by store
+    // Over 2 lanes elements, by Pairs: x + y, stored or streamed, by way of what is stored or at once.
+    void (*pair_sum)(const float* x, const void* y, void* to);
+    void (*pair_sum_streamed)(const float* x, const void* y, void* to);
+    void (*pair_copy)(const void* from, void* to);  // load_packed, unpack, pack and store
+    void (*pair_copy_streamed)(const void* from, void* to);
   } storage[3];
 };
 
