@@ -71,7 +71,9 @@ TEST(Pool, gives_a_worker_a_run_of_indices_in_order) {
     for (size_t k = 0; k < mine.size(); ++k) {
       const bool own = mine[k] / (kIndices / kThreads) == worker;
       EXPECT_FALSE(own && helps) << "worker " << worker << " helped others before its own run was done";
-      if (own && k > 0) EXPECT_GT(mine[k], mine[k - 1]);
+      if (own && k > 0) {
+        EXPECT_GT(mine[k], mine[k - 1]);
+      }
       helps = !own;
     }
   }
