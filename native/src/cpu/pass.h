@@ -209,6 +209,7 @@ float enter_as_it_is(const Entry& entry, int64_t x_token, int64_t token, const R
     F squares = zero();
     int64_t c = 0;
     for (; c + 2 * W <= rows.width; c += 2 * W) {
+      prefetch_pair(in + entry.x.stride[0] + c);  // the next token's
       const auto packed = Pairs<X>::load_packed(in + c);
       const Pair value = Pairs<X>::unpack(packed);
       squares = fma(value.second, value.second, fma(value.first, value.first, squares));
