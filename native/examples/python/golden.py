@@ -42,10 +42,11 @@ class Case:
         return self.attributes[key]
 
     def config(self):
-        """The mhc_config that the attributes spell out."""
+        """The mhc_config that the attributes spell out, zero where they say nothing."""
         made = mhc.Config()
         for field, kind in mhc.Config._fields_[1:]:
-            setattr(made, field, self.number(field) if kind is mhc.c_float else self.integer(field))
+            if field in self.attributes:
+                setattr(made, field, self.number(field) if kind is mhc.c_float else self.integer(field))
         return made
 
     def input(self, name, kind="fp32"):
