@@ -51,6 +51,7 @@ class ConfigTest {
 
   @Test
   void enumsHaveTheNumbersOfTheHeader() {
+    Native.library();
     assertThat(mhc_h.MHC_MODE_MHC_LITE()).isEqualTo(Mode.MHC_LITE.ordinal());
     assertThat(mhc_h.MHC_MODE_HC()).isEqualTo(Mode.HC.ordinal());
     assertThat(mhc_h.MHC_PRESET_LIGER()).isEqualTo(Preset.LIGER.ordinal());
