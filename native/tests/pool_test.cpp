@@ -59,14 +59,18 @@ TEST(Pool, gives_a_worker_a_run_of_indices_in_order) {
   constexpr int64_t kIndices = 64;
   Pool pool(kThreads);
   std::vector<std::vector<int64_t>> taken(kThreads);
+  std::atomic<int> begun{0};
   pool.parallel(kIndices, [&](int worker, int64_t index) {
-    taken[static_cast<size_t>(worker)].push_back(index);
+    std::vector<int64_t>& mine = taken[static_cast<size_t>(worker)];
+    if (mine.empty()) ++begun;
+    mine.push_back(index);
+    while (begun < kThreads) std::this_thread::yield();  // so that nobody is late for its own run
     std::this_thread::sleep_for(std::chrono::microseconds(200));
   });
-  ASSERT_FALSE(taken[0].empty());
-  EXPECT_EQ(taken[0][0], 0);
   for (int64_t worker = 0; worker < kThreads; ++worker) {
     const std::vector<int64_t>& mine = taken[static_cast<size_t>(worker)];
+    ASSERT_FALSE(mine.empty());
+    EXPECT_EQ(mine[0], worker * (kIndices / kThreads));
     bool helps = false;
     for (size_t k = 0; k < mine.size(); ++k) {
       const bool own = mine[k] / (kIndices / kThreads) == worker;

@@ -9,7 +9,7 @@
 namespace mhc::cpu {
 namespace {
 
-// To wake a thread that sleeps costs as much as this, or more; an operation has up to three parallel parts.
+// An operation may have several parallel parts, and to wake a thread that sleeps takes time.
 constexpr std::chrono::microseconds kAwake{30};
 
 inline void pause() {

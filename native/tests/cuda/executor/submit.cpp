@@ -17,9 +17,9 @@ Function find(const char* name) {
   return runtime && dlsym(runtime, "mhc_stand_in_launch") ? reinterpret_cast<Function>(dlsym(runtime, name)) : nullptr;
 }
 
-}  // namespace
-
 std::atomic<int64_t> launches{0};
+
+}  // namespace
 
 extern "C" __attribute__((visibility("default"))) int64_t mhc_executor_launches() { return launches; }
 
