@@ -304,6 +304,8 @@ const std::vector<Number>& sinkhorn_numbers() {
   static const std::vector<Number> all = {
       {"config.struct_size 0", config_field(&mhc_config::struct_size, 0), {"config.struct_size", "0"}},
       {"config NULL", [](Call& c) { if (!c.config_pointer) return false; *c.config_pointer = nullptr; return true; }, {"config", "NULL"}},
+      {"reserved[0] 1", [](Call& c) { c.config.reserved[0] = 1; return true; }, {"config.reserved[0]", "1", "0"}},
+      {"reserved[14] -1", [](Call& c) { c.config.reserved[14] = -1; return true; }, {"config.reserved[14]", "-1", "0"}},
       {"iterations 0", config_field(&mhc_config::iterations, 0), {"config.iterations", "0", "1000"}},
       {"iterations 1001", config_field(&mhc_config::iterations, 1001), {"config.iterations", "1001", "1000"}},
       {"start 3", config_field(&mhc_config::sinkhorn_start, 3), {"config.sinkhorn_start", "3"}},
@@ -356,7 +358,6 @@ const std::vector<Number>& layer_numbers() {
       {"post_multiplier NaN", config_field(&mhc_config::post_multiplier, NAN), {"config.post_multiplier", "nan"}},
       {"projection_precision -1", config_field(&mhc_config::projection_precision, -1), {"config.projection_precision", "-1", "1"}},
       {"projection_precision 2", config_field(&mhc_config::projection_precision, 2), {"config.projection_precision", "2", "1"}},
-      {"reserved 1", config_field(&mhc_config::reserved, 1), {"config.reserved", "1", "0"}},
       {"mhc_lite of 6 streams", [](Call& c) { c.config.mode = MHC_MODE_MHC_LITE; c.config.streams = 6; return true; }, {"config.streams", "6", "5"}},
   };
   return all;

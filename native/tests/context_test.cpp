@@ -190,7 +190,10 @@ TEST(Config, init_and_mix_count) {
     expect_failure(MHC_INVALID_ARGUMENT, mhc_config_init(&config, p, 4), {"mhc_config_init", "preset", std::to_string(p)});
   EXPECT_EQ(config.struct_size, 0u) << "a failed init wrote its config";
 
-  config = preset(MHC_PRESET_PAPER, 4);
+  std::memset(&config, -1, sizeof config);
+  ASSERT_EQ(mhc_config_init(&config, MHC_PRESET_PAPER, 4), MHC_OK);
+  EXPECT_EQ(config.struct_size, sizeof config);
+  for (int32_t reserved : config.reserved) EXPECT_EQ(reserved, 0);
   ASSERT_EQ(mhc_config_mix_count(&config, &count), MHC_OK);
   EXPECT_EQ(count, 24);
   config.mode = MHC_MODE_MHC_LITE;

@@ -107,7 +107,8 @@ class Config(Sized):
             " rms_eps_mode",
         ),
         *fields(c_float, "sinkhorn_eps rms_eps pre_eps post_multiplier"),
-        *fields(c_int32, "projection_precision reserved"),
+        ("projection_precision", c_int32),
+        ("reserved", c_int32 * 15),
     ]
 
 

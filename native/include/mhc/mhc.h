@@ -226,6 +226,7 @@ typedef enum mhc_rms_eps_mode { MHC_RMS_EPS_INSIDE = 0, MHC_RMS_EPS_OUTSIDE = 1 
  * nothing is gained, so measure. What computes otherwise, a CPU too, may be more exact. Gradients are always in full. */
 typedef enum mhc_projection_precision { MHC_PROJECTION_FULL = 0, MHC_PROJECTION_TF32 = 1 } mhc_projection_precision;
 
+/* 128 bytes, of which later versions may use what is reserved: mhc_config_init writes all of them. */
 typedef struct mhc_config {
   size_t struct_size;
   int32_t streams;           /* n, 1 ... 16 */
@@ -243,7 +244,7 @@ typedef struct mhc_config {
   float pre_eps;             /* >= 0, added to pre_mix in MHC_MODE_MHC and MHC_MODE_MHC_LITE */
   float post_multiplier;     /* > 0, in MHC_MODE_MHC and MHC_MODE_MHC_LITE */
   int32_t projection_precision; /* mhc_projection_precision */
-  int32_t reserved;          /* 0 */
+  int32_t reserved[15];      /* 0 */
 } mhc_config;
 
 /* The conventions of the public code bases; they are not interchangeable. All: MHC_MODE_MHC, dynamic, 20 iterations,

@@ -1,10 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/config.h"
 
+#include <iterator>
+
 #include "core/error.h"
 
 namespace mhc {
 namespace {
+
+// Programs hold it by value, and mhc_config_init fills it without knowing of which version their header was.
+static_assert(sizeof(mhc_config) == 128);
 
 constexpr int kMaxStreams = 16, kMaxStreamsLite = 5;
 
@@ -20,8 +25,11 @@ bool copy_block(Arguments& arguments, const mhc_config* given, mhc_config* confi
     arguments.fault("config.struct_size is %zu; expected %zu", given->struct_size, sizeof(mhc_config));
     return false;
   }
+  for (size_t i = 0; i < std::size(given->reserved); i++) {
+    if (given->reserved[i] != 0) arguments.fault("config.reserved[%zu] is %d; expected 0", i, given->reserved[i]);
+  }
   *config = *given;
-  return true;
+  return arguments.good();
 }
 
 void check_sinkhorn(Arguments& arguments, const mhc_config& config) {
@@ -67,7 +75,6 @@ void read_config(Arguments& arguments, const mhc_config* given, mhc_config* conf
   arguments.in_range("config.orientation", config->orientation, 0, MHC_IN_OUT);
   arguments.number("config.post_multiplier", config->post_multiplier, 0.0f, true);
   arguments.in_range("config.projection_precision", config->projection_precision, 0, MHC_PROJECTION_TF32);
-  arguments.in_range("config.reserved", config->reserved, 0, 0);
   check_sinkhorn(arguments, *config);
   check_head(arguments, *config);
 }

@@ -213,7 +213,7 @@ public record HyperConnectionConfig(int streams, Mode mode, boolean isStatic, bo
     mhc_config.pre_eps(config, preEps);
     mhc_config.post_multiplier(config, postMultiplier);
     mhc_config.projection_precision(config, projectionPrecision.ordinal());
-    mhc_config.reserved(config, 0);
+    mhc_config.reserved(config).fill((byte) 0);
   }
 
   /** Collects the values of a config; each is checked by {@link #build()}. Not thread-safe. */

@@ -31,7 +31,7 @@ import static java.lang.foreign.MemoryLayout.PathElement.*;
  *     float pre_eps;
  *     float post_multiplier;
  *     int32_t projection_precision;
- *     int32_t reserved;
+ *     int32_t reserved[15];
  * }
  * }
  */
@@ -58,7 +58,7 @@ public class mhc_config {
         mhc_h.C_FLOAT.withName("pre_eps"),
         mhc_h.C_FLOAT.withName("post_multiplier"),
         mhc_h.C_INT.withName("projection_precision"),
-        mhc_h.C_INT.withName("reserved")
+        MemoryLayout.sequenceLayout(15, mhc_h.C_INT).withName("reserved")
     ).withName("mhc_config");
 
     /**
@@ -772,15 +772,15 @@ public class mhc_config {
         struct.set(projection_precision$LAYOUT, projection_precision$OFFSET, fieldValue);
     }
 
-    private static final OfInt reserved$LAYOUT = (OfInt)$LAYOUT.select(groupElement("reserved"));
+    private static final SequenceLayout reserved$LAYOUT = (SequenceLayout)$LAYOUT.select(groupElement("reserved"));
 
     /**
      * Layout for field:
      * {@snippet lang=c :
-     * int32_t reserved
+     * int32_t reserved[15]
      * }
      */
-    public static final OfInt reserved$layout() {
+    public static final SequenceLayout reserved$layout() {
         return reserved$LAYOUT;
     }
 
@@ -789,7 +789,7 @@ public class mhc_config {
     /**
      * Offset for field:
      * {@snippet lang=c :
-     * int32_t reserved
+     * int32_t reserved[15]
      * }
      */
     public static final long reserved$offset() {
@@ -799,21 +799,54 @@ public class mhc_config {
     /**
      * Getter for field:
      * {@snippet lang=c :
-     * int32_t reserved
+     * int32_t reserved[15]
      * }
      */
-    public static int reserved(MemorySegment struct) {
-        return struct.get(reserved$LAYOUT, reserved$OFFSET);
+    public static MemorySegment reserved(MemorySegment struct) {
+        return struct.asSlice(reserved$OFFSET, reserved$LAYOUT.byteSize());
     }
 
     /**
      * Setter for field:
      * {@snippet lang=c :
-     * int32_t reserved
+     * int32_t reserved[15]
      * }
      */
-    public static void reserved(MemorySegment struct, int fieldValue) {
-        struct.set(reserved$LAYOUT, reserved$OFFSET, fieldValue);
+    public static void reserved(MemorySegment struct, MemorySegment fieldValue) {
+        MemorySegment.copy(fieldValue, 0L, struct, reserved$OFFSET, reserved$LAYOUT.byteSize());
+    }
+
+    private static long[] reserved$DIMS = { 15 };
+
+    /**
+     * Dimensions for array field:
+     * {@snippet lang=c :
+     * int32_t reserved[15]
+     * }
+     */
+    public static long[] reserved$dimensions() {
+        return reserved$DIMS;
+    }
+    private static final VarHandle reserved$ELEM_HANDLE = reserved$LAYOUT.varHandle(sequenceElement());
+
+    /**
+     * Indexed getter for field:
+     * {@snippet lang=c :
+     * int32_t reserved[15]
+     * }
+     */
+    public static int reserved(MemorySegment struct, long index0) {
+        return (int)reserved$ELEM_HANDLE.get(struct, 0L, index0);
+    }
+
+    /**
+     * Indexed setter for field:
+     * {@snippet lang=c :
+     * int32_t reserved[15]
+     * }
+     */
+    public static void reserved(MemorySegment struct, long index0, int fieldValue) {
+        reserved$ELEM_HANDLE.set(struct, 0L, index0, fieldValue);
     }
 
     /**
