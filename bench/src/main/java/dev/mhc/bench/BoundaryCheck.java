@@ -5,6 +5,7 @@ import static dev.mhc.bench.Check.token;
 
 import dev.mhc.Coefficients;
 import dev.mhc.DType;
+import dev.mhc.Tensor;
 import java.util.Arrays;
 import java.util.function.Consumer;
 import java.util.function.UnaryOperator;
@@ -15,10 +16,19 @@ public final class BoundaryCheck {
 
   /** The forward on the first, the last and some tokens between. */
   public static void forward(BoundaryCase boundary) {
+    forward(boundary, boundary::boundary);
+  }
+
+  /**
+   * The same by another operation.
+   *
+   * @param work the forward of a set
+   */
+  public static void forward(BoundaryCase boundary, Consumer<BoundaryCase.Set> work) {
     BoundaryCase.Set on = boundary.first();
     Check.poison(on.xNext());
     Check.poison(on.h());
-    boundary.boundary(on);
+    work.accept(on);
     Check.written("xNext", on.xNext());
     Check.written("h", on.h());
     DType type = on.x().dtype();
@@ -79,6 +89,57 @@ public final class BoundaryCheck {
           Check.join(token(on.dXNext(), token), token(on.dH(), token), token(received.postMix(), token),
               token(received.resMix(), token)),
           Check.join(token(on.dX(), token), token(on.dF(), token)), Check.rounding(on.x().dtype()));
+    }
+  }
+
+  /**
+   * Of a boundary its first half: the next residual, with the coefficients of the layer before.
+   *
+   * @param work that writes xNext of a set
+   */
+  public static void post(BoundaryCase boundary, Consumer<BoundaryCase.Set> work) {
+    BoundaryCase.Set on = boundary.first();
+    Check.poison(on.xNext());
+    work.accept(on);
+    Coefficients current = boundary.current().coefficients();
+    post(on.x(), on.f(), current.postMix(), current.resMix(), on.xNext());
+  }
+
+  /**
+   * Its backward.
+   *
+   * @param work that writes dX and dF of a set, from its dXNext
+   */
+  public static void postBackward(BoundaryCase boundary, Consumer<BoundaryCase.Set> work) {
+    BoundaryCase.Set on = boundary.first();
+    Check.poison(on.dX());
+    Check.poison(on.dF());
+    work.accept(on);
+    Coefficients current = boundary.current().coefficients();
+    postBackward(on.x(), on.f(), current.postMix(), current.resMix(), on.dXNext(), on.dX(), on.dF());
+  }
+
+  /** The next residual of some tokens, where xNext was poisoned before. */
+  public static void post(Tensor x, Tensor f, Tensor postMix, Tensor resMix, Tensor xNext) {
+    Check.written("xNext", xNext);
+    for (int token : Check.tokens(x.dim(0))) {
+      Check.rounded("xNext of token " + token, x.dtype(), token(xNext, token),
+          Reference.post(token(x, token), token(f, token), token(postMix, token), token(resMix, token)));
+    }
+  }
+
+  /** The gradients of some tokens' x and f, along a random direction, where they were poisoned before. */
+  public static void postBackward(Tensor x, Tensor f, Tensor postMix, Tensor resMix, Tensor dXNext, Tensor dX, Tensor dF) {
+    Check.written("dX", dX);
+    Check.written("dF", dF);
+    for (int token : Check.tokens(x.dim(0))) {
+      double[] from = token(x, token);
+      double[] post = token(postMix, token);
+      double[] res = token(resMix, token);
+      Check.gradient("dX and dF of token " + token,
+          at -> Reference.post(Arrays.copyOf(at, from.length), Arrays.copyOfRange(at, from.length, at.length), post, res),
+          Check.join(from, token(f, token)), token(dXNext, token), Check.join(token(dX, token), token(dF, token)),
+          Check.rounding(x.dtype()));
     }
   }
 }

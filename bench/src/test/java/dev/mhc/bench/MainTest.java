@@ -8,6 +8,8 @@ import dev.mhc.Fp8;
 import dev.mhc.Fp8Gemm;
 import dev.mhc.Gain;
 import dev.mhc.Gemm;
+import dev.mhc.HyperConnection;
+import dev.mhc.LayerOutput;
 import dev.mhc.Muon;
 import dev.mhc.RmsNorm;
 import dev.mhc.bindings.generated.mhc_h;
@@ -66,10 +68,19 @@ class MainTest {
     }
   }
 
+  @Test
+  void everyReaderOfFsOutputHasABenchmarkInFp8() {
+    List<String> readers = Arrays.stream(HyperConnection.class.getMethods())
+        .filter(method -> List.of(method.getParameterTypes()).contains(LayerOutput.class))
+        .map(method -> "fp8Output." + method.getName()).distinct().toList();
+    assertThat(readers).hasSizeGreaterThan(3);
+    assertThat(Suite.benchmarks()).extracting(Suite.Benchmark::name).containsAll(readers);
+  }
+
   /** Of the header, of the Java API, or made of several of them; by the same word. */
   @Test
   void everyBenchmarkIsOfAnOperation() {
-    var known = new HashSet<>(Set.of("boundaryNorm", "boundaryFp8", "entry", "stack", "openBlas"));
+    var known = new HashSet<>(Set.of("boundaryNorm", "boundaryFp8", "fp8Output", "entry", "stack", "openBlas"));
     for (Class<?> type : List.of(Birkhoff.class, Fp8.class, Fp8Gemm.class, Gain.class, Gemm.class, Muon.class, RmsNorm.class)) {
       known.add(type.getSimpleName().substring(0, 1).toLowerCase(Locale.ROOT) + type.getSimpleName().substring(1));
     }

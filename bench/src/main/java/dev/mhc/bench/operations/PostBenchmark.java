@@ -7,6 +7,7 @@ import dev.mhc.Accumulate;
 import dev.mhc.DType;
 import dev.mhc.Operations;
 import dev.mhc.Tensor;
+import dev.mhc.bench.BoundaryCheck;
 import dev.mhc.bench.Check;
 import dev.mhc.bench.Cost;
 import dev.mhc.bench.Reference;
@@ -54,20 +55,13 @@ public class PostBenchmark extends OperationBenchmark {
   protected void check() {
     forward(0);
     backward(0);
-    Check.written("xNext", xNext[0]);
-    Check.written("dX", dX[0]);
-    Check.written("dF", dF[0]);
+    BoundaryCheck.post(x[0], f[0], postMix, resMix, xNext[0]);
+    BoundaryCheck.postBackward(x[0], f[0], postMix, resMix, dXNext[0], dX[0], dF[0]);
     for (int token : Check.tokens(tokens)) {
       double[] at = token(x[0], token);
       double[] layer = token(f[0], token);
       double[] post = token(postMix, token);
       double[] res = token(resMix, token);
-      Check.rounded("xNext of token " + token, dtype, token(xNext[0], token), Reference.post(at, layer, post, res));
-      Check.gradient("dX and dF of token " + token,
-          moved -> Reference.post(Arrays.copyOf(moved, at.length), Arrays.copyOfRange(moved, at.length, moved.length),
-              post, res),
-          Check.join(at, layer), token(dXNext[0], token), Check.join(token(dX[0], token), token(dF[0], token)),
-          Check.rounding(dtype));
       Check.gradient("dPostMix and dResMix of token " + token,
           moved -> Reference.post(at, layer, Arrays.copyOf(moved, post.length),
               Arrays.copyOfRange(moved, post.length, moved.length)),

@@ -85,6 +85,7 @@ public final class Page {
     var forms = new ArrayList<String>();
     forms(shown, "boundary", "The same boundary, cut into more operations", forms);
     forms(shown, "boundary(Norm|Fp8)", "The same with RMSNorm and FP8 of h, in one pass and apart", forms);
+    forms(shown, "fp8Output", "With F's output in FP8, read as it is and apart", forms);
     if (!forms.isEmpty()) {
       html.heading("One pass, or more");
       html.plots(forms.toArray(String[]::new));

@@ -46,8 +46,8 @@ class PageTest {
       }
       found++;
     }
-    // roofline, limits, forms, with the norm, products, curves by tokens and by layers, calls, memory
-    assertThat(found).isEqualTo(9);
+    // roofline, limits, forms, with the norm, F's output in FP8, products, curves by tokens and by layers, calls, memory
+    assertThat(found).isEqualTo(10);
   }
 
   @Test

@@ -38,6 +38,7 @@ final class Samples {
     for (String name : new String[] {"gemm.run", "openBlas.sgemm", "muon.step"}) {
       all.add(measurement(name, shape(2048), Cost.matrices(2e7, 1e7, 1.3e10), 60e-3 * machine, random));
     }
+    all.add(measurement("fp8Output.post", shape(2048), new Cost(4e7, 4e7, 2e5, 0, 1e8), 3e-3 * machine, random));
     all.add(measurement("boundaryNorm.forward", shape(2048), new Cost(5e7, 5e7, 0, 0, 6e8), 4e-3 * machine, random));
     for (int layers : new int[] {1, 2, 4}) {
       var stack = shape(512);
