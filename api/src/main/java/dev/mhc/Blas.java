@@ -29,14 +29,24 @@ public final class Blas {
     if (b.rank() != rank) {
       throw new IllegalArgumentException("b is " + b + "; expected as many dimensions as a has, " + rank);
     }
-    long batch = rank == 3 ? a.shape[0] : 0;
-    if (rank == 3 && batch == 0) {
+    GemmConfig one = GemmConfig.of(a.dtype(), a.shape[rank - 2], b.shape[rank - 1], a.shape[rank - 1]).withResult(d.dtype());
+    if (rank == 3 && a.shape[0] == 0) {
+      checkNone(one, a, b, d);
       return;
     }
-    GemmConfig config = GemmConfig.of(a.dtype(), a.shape[rank - 2], b.shape[rank - 1], a.shape[rank - 1])
-        .withBatch(batch).withResult(d.dtype());
-    try (Gemm gemm = Gemm.create(a.device(), config)) {
+    try (Gemm gemm = Gemm.create(a.device(), rank == 3 ? one.withBatch(a.shape[0]) : one)) {
       gemm.run(a, b, d);
+    }
+  }
+
+  /** What a Gemm checks, which cannot be made for a batch of no product. */
+  private static void checkNone(GemmConfig one, Tensor a, Tensor b, Tensor d) {
+    Device device = a.device();
+    try (var _ = device.held()) {
+      device.handle();
+      Operand.accept("a", a, device, Types.of(one.aType()), "[batch, m, k]", new long[] {0, one.m(), one.k()});
+      Operand.accept("b", b, device, Types.of(one.bType()), "[batch, k, n]", new long[] {0, one.k(), one.n()});
+      Operand.accept("d", d, device, Types.of(one.dType()) | Types.OUT, "[batch, m, n]", new long[] {0, one.m(), one.n()});
     }
   }
 

@@ -253,6 +253,31 @@ class GemmTest {
     }
   }
 
+  /** No product to compute is no reason to overlook what is wrong. */
+  @Test
+  void anEmptyBatch() {
+    Tensor a = device.tensor(DType.FP32, 0, 2, 4);
+    Tensor b = device.tensor(DType.FP32, 0, 4, 3);
+    Tensor d = device.tensor(DType.FP32, 0, 2, 3);
+    Blas.gemm(a, b, d);
+    Blas.gemm(device.tensor(DType.BF16, 0, 2, 4), device.tensor(DType.BF16, 0, 4, 3), d);
+    refused(() -> Blas.gemm(a, a, d), "b is [0, 2, 4] FP32; expected shape [batch, k, n] = [0, 4, 4]");
+    refused(() -> Blas.gemm(a, device.tensor(DType.FP32, 1, 4, 3), d),
+        "b is [1, 4, 3] FP32; expected shape [batch, k, n] = [0, 4, 3]");
+    refused(() -> Blas.gemm(a, b, b), "d is [0, 4, 3] FP32; expected shape [batch, m, n] = [0, 2, 3]");
+    refused(() -> Blas.gemm(a, b, device.tensor(DType.FP32, 2, 3)),
+        "d is [2, 3] FP32; expected shape [batch, m, n] = [0, 2, 3]");
+    refused(() -> Blas.gemm(a, device.tensor(DType.BF16, 0, 4, 3), d), "b is [0, 4, 3] BF16; expected FP32 elements");
+    refused(() -> Blas.gemm(a, b, device.tensor(DType.FP16, 0, 2, 3)), "dType is FP16; expected that of A, FP32, or FP32");
+    refused(() -> Blas.gemm(device.tensor(DType.INT32, 0, 2, 4), b, d), "aType is INT32");
+    refused(() -> Blas.gemm(a, null, d), "b is null; expected a tensor");
+    try (Device other = Device.cpu()) {
+      refused(() -> Blas.gemm(a, other.tensor(DType.FP32, 0, 4, 3), d), "b belongs to another device");
+    }
+    b.close();
+    assertThatIllegalStateException().isThrownBy(() -> Blas.gemm(a, b, d)).withMessageContaining("closed");
+  }
+
   @Test
   void lifetimes() {
     Device own = TestDevice.open();
