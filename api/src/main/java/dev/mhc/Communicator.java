@@ -15,8 +15,9 @@ import java.util.Optional;
  * <p>On GPUs they are NCCL's. An operation is put on the device's current {@link Stream} like any other, and done later than
  * its call returns, but that a call in which ranks first meet waits for them; sums are in NCCL's order. What goes wrong
  * meanwhile, a timeout too, ends the communicator: it is in {@link #asyncError}, and thrown by the next use;
- * {@link #barrier} waits. Several ranks on one GPU need NCCL 2.30 or later and {@code NCCL_MULTI_RANK_GPU_ENABLE=1} in the
- * environment.
+ * {@link #barrier} waits. FP8 is combined by NCCL 2.24 or later on GPUs of compute capability 9.0 or later; elsewhere an
+ * {@link NcclException} says so, and nothing has begun. It is moved everywhere. Several ranks on one GPU need NCCL 2.30 or
+ * later and {@code NCCL_MULTI_RANK_GPU_ENABLE=1} in the environment.
  *
  * <p>When a rank ends, closes, aborts, calls something else or takes longer than the timeout, the others get a
  * {@link CommunicatorException}, and the communicator can no longer be used. What was being written is then undefined,

@@ -28,6 +28,9 @@ final class CudaCommunicator extends DeviceCommunicator {
   /** Those of this process, by name: NCCL does not tell a rank that another has given up. */
   private static final ConcurrentMap<UniqueId, Set<CudaCommunicator>> LOCAL = new ConcurrentHashMap<>();
 
+  private static final int FIRST_WITH_FP8 = 22400; // of NCCL
+  private static final int FIRST_GPU_WITH_FP8 = 90; // compute capability
+
   private final CudaDevice gpu;
   private final UniqueId id;
   private final MemorySegment handle;
@@ -220,6 +223,7 @@ final class CudaCommunicator extends DeviceCommunicator {
     }
   }
 
+  /** Of elements that are combined. */
   private static int type(DType type) {
     return switch (type) {
       case FP32 -> nccl_h.ncclFloat32();
@@ -229,6 +233,26 @@ final class CudaCommunicator extends DeviceCommunicator {
       case INT32 -> nccl_h.ncclInt32();
       case E8M0 -> nccl_h.ncclUint8();
     };
+  }
+
+  /** Of elements that are moved as they are: every NCCL moves bytes. */
+  private static int movedType(DType type) {
+    return type == DType.FP8_E4M3 ? nccl_h.ncclUint8() : type(type);
+  }
+
+  /** FP8 is not combined everywhere. Where NCCL itself refuses, the communicator has ended. */
+  private void requireSums(Tensor src, String function) {
+    if (src.dtype() != DType.FP8_E4M3) {
+      return;
+    }
+    int version = Nccl.version();
+    boolean old = version < FIRST_WITH_FP8;
+    if (old || gpu.computeCapability() < FIRST_GPU_WITH_FP8) {
+      throw new NcclException(nccl_h.ncclInvalidArgument(), "ncclInvalidArgument", old ? "NCCL " + Nccl.text(version)
+          + " does not combine FP8, which came with 2.24" : "NCCL combines FP8 from compute capability 9.0, and this GPU's is "
+          + gpu.computeCapability() / 10 + "." + gpu.computeCapability() % 10, function, gpu.name(),
+          old ? "install a newer NCCL, or combine BF16 or FP16" : "combine BF16 or FP16");
+    }
   }
 
   private static int op(ReduceOp op) {
@@ -242,18 +266,20 @@ final class CudaCommunicator extends DeviceCommunicator {
 
   @Override
   void startAllReduce(Tensor src, Tensor dst, ReduceOp op) {
+    requireSums(src, "ncclAllReduce");
     submit("all-reduce", (comm, on) -> nccl_h.ncclAllReduce(src.memory(), dst.memory(), src.elements(), type(src.dtype()), op(op),
         comm, on), src, dst);
   }
 
   @Override
   void startAllGather(Tensor src, Tensor dst) {
-    submit("all-gather", (comm, on) -> nccl_h.ncclAllGather(src.memory(), dst.memory(), src.elements(), type(src.dtype()), comm,
-        on), src, dst);
+    submit("all-gather", (comm, on) -> nccl_h.ncclAllGather(src.memory(), dst.memory(), src.elements(), movedType(src.dtype()),
+        comm, on), src, dst);
   }
 
   @Override
   void startReduceScatter(Tensor src, Tensor dst, ReduceOp op) {
+    requireSums(src, "ncclReduceScatter");
     submit("reduce-scatter", (comm, on) -> nccl_h.ncclReduceScatter(src.memory(), dst.memory(), dst.elements(),
         type(src.dtype()), op(op), comm, on), src, dst);
   }
@@ -261,18 +287,19 @@ final class CudaCommunicator extends DeviceCommunicator {
   @Override
   void startBroadcast(Tensor tensor, int root) {
     submit("broadcast", (comm, on) -> nccl_h.ncclBroadcast(tensor.memory(), tensor.memory(), tensor.elements(),
-        type(tensor.dtype()), root, comm, on), tensor);
+        movedType(tensor.dtype()), root, comm, on), tensor);
   }
 
   @Override
   void startSend(Tensor tensor, int peer) {
-    submit("send", (comm, on) -> nccl_h.ncclSend(tensor.memory(), tensor.elements(), type(tensor.dtype()), peer, comm, on), tensor);
+    submit("send", (comm, on) -> nccl_h.ncclSend(tensor.memory(), tensor.elements(), movedType(tensor.dtype()), peer, comm, on),
+        tensor);
   }
 
   @Override
   void startReceive(Tensor tensor, int peer) {
-    submit("receive", (comm, on) -> nccl_h.ncclRecv(tensor.memory(), tensor.elements(), type(tensor.dtype()), peer, comm, on),
-        tensor);
+    submit("receive", (comm, on) -> nccl_h.ncclRecv(tensor.memory(), tensor.elements(), movedType(tensor.dtype()), peer, comm,
+        on), tensor);
   }
 
   @Override

@@ -31,6 +31,11 @@ final class Nccl {
     }
   }
 
+  /** Such as 2.30.7 for 23007. */
+  static String text(int version) {
+    return version / 10000 + "." + version / 100 % 100 + "." + version % 100;
+  }
+
   static int groupStart() {
     return Group.START.apply();
   }

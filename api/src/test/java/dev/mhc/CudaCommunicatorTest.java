@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException;
 import static org.assertj.core.api.Assertions.assertThatIllegalStateException;
 import static org.assertj.core.api.Assertions.catchThrowableOfType;
+import static org.junit.jupiter.api.Assumptions.assumeFalse;
 
 import dev.mhc.CommunicatorException.Reason;
 import dev.mhc.bindings.generated.nccl.nccl_h;
@@ -15,10 +16,12 @@ import java.util.Random;
 import java.util.concurrent.Callable;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
+import java.util.function.IntConsumer;
 import java.util.stream.IntStream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.condition.EnabledIfSystemProperty;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /** Ranks on one GPU, which NCCL has to be allowed: NCCL_MULTI_RANK_GPU_ENABLE=1. Each is a thread with a device of its own. */
@@ -222,6 +225,60 @@ class CudaCommunicatorTest {
       }
       assertThat(StandIn.communicators()).isEqualTo(before);
     }
+  }
+
+  /** In a JVM of its own: FP8 is moved, and combined or refused; and the ranks go on. */
+  static final class Fp8Ranks {
+    public static void main(String... arguments) {
+      List<Device> devices = List.of(Device.cuda(0), Device.cuda(0));
+      List<Communicator> ranks = Communicator.initAll(devices);
+      List<Tensor> parts = devices.stream().map(device -> device.tensor(DType.FP8_E4M3, 2).fill(3)).toList();
+      List<Tensor> wholes = devices.stream().map(device -> device.tensor(DType.FP8_E4M3, 4)).toList();
+      Communicator.group(() -> both(rank -> ranks.get(rank).allGather(parts.get(rank), wholes.get(rank))));
+      Communicator.group(() -> {
+        ranks.get(0).send(wholes.get(0).slice(0, 0, 2), 1);
+        ranks.get(1).receive(parts.get(1).fill(0), 0);
+        both(rank -> ranks.get(rank).broadcast(wholes.get(rank), 1));
+      });
+      System.out.println("moved " + wholes.get(0).get(3) + " " + parts.get(1).get(1));
+      both(rank -> System.out.println(said(() -> ranks.get(rank).allReduce(parts.get(rank), parts.get(rank), ReduceOp.SUM))));
+      both(rank -> System.out.println(said(() -> ranks.get(rank).reduceScatter(wholes.get(rank), parts.get(rank),
+          ReduceOp.MAX))));
+      List<Tensor> others = devices.stream().map(device -> device.tensor(DType.BF16, 2).fill(3)).toList();
+      Communicator.group(() -> both(rank -> ranks.get(rank).allReduce(others.get(rank), others.get(rank), ReduceOp.SUM)));
+      System.out.println("then " + others.get(1).get(1) + " " + ranks.get(0).asyncError().isPresent());
+      ranks.forEach(Communicator::close);
+      devices.forEach(Device::close);
+    }
+
+    private static void both(IntConsumer call) {
+      call.accept(0);
+      call.accept(1);
+    }
+
+    private static String said(Runnable call) {
+      try {
+        call.run();
+        return "begun";
+      } catch (NcclException e) {
+        return e.getMessage();
+      }
+    }
+  }
+
+  /** NCCL of CUDA 12's time has no FP8, and older GPUs do not combine it: both are known before NCCL is called. */
+  @ParameterizedTest
+  @CsvSource({"22304, 90, 'NCCL 2.23.4 does not combine FP8, which came with 2.24', install a newer NCCL",
+      "23007, 89, 'NCCL combines FP8 from compute capability 9.0, and this GPU''s is 8.9', combine BF16"})
+  void fp8WhereItIsNotCombined(int version, int capability, String text, String hint) throws Exception {
+    try (Device device = TestDevice.cuda()) {
+      assumeFalse(TestDevice.isGpu(device), "a GPU has its own NCCL");
+    }
+    var result = TestDevice.standIns().environment("MHC_STAND_IN_NCCL", String.valueOf(version))
+        .environment("MHC_STAND_IN_CAPABILITY", String.valueOf(capability))
+        .runOnClassPath("dev.mhc.CudaCommunicatorTest$Fp8Ranks");
+    assertThat(result.output()).contains("moved 3.0 3.0", "ncclInvalidArgument: ncclAllReduce: " + text,
+        "ncclInvalidArgument: ncclReduceScatter: " + text, "Hint: " + hint, "then 6.0 false");
   }
 
   @Test
