@@ -158,6 +158,58 @@ class NvidiaTest {
       assertThat(Cublas.failure(cublaslt_h.CUBLAS_STATUS_EXECUTION_FAILED(), "cublasLtMatmul", null).hint()).contains("synchronize()");
     }
 
+    /**
+     * A product is described without a GPU: every attribute that is set is known to this version, in that size. Modes of scales
+     * came with 12.8; what an older version says of them is what has products with tiles dequantise.
+     */
+    @Test
+    void descriptionsOfProducts() {
+      try (Arena arena = Arena.ofConfined()) {
+        MemorySegment product = made(arena, result -> cublaslt_h.cublasLtMatmulDescCreate(result, cublaslt_h.CUBLAS_COMPUTE_32F(),
+            cublaslt_h.CUDA_R_32F()));
+        MemorySegment value = arena.allocate(ValueLayout.JAVA_LONG);
+        for (int attribute : new int[] {cublaslt_h.CUBLASLT_MATMUL_DESC_TRANSA(), cublaslt_h.CUBLASLT_MATMUL_DESC_TRANSB(),
+            cublaslt_h.CUBLASLT_MATMUL_DESC_EPILOGUE(), cublaslt_h.CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE()}) {
+          assertThat(cublaslt_h.cublasLtMatmulDescSetAttribute(product, attribute, value, 4)).as("%d", attribute).isZero();
+        }
+        for (int attribute : new int[] {cublaslt_h.CUBLASLT_MATMUL_DESC_BIAS_POINTER(),
+            cublaslt_h.CUBLASLT_MATMUL_DESC_A_SCALE_POINTER(), cublaslt_h.CUBLASLT_MATMUL_DESC_B_SCALE_POINTER()}) {
+          assertThat(cublaslt_h.cublasLtMatmulDescSetAttribute(product, attribute, value, 8)).as("%d", attribute).isZero();
+        }
+        value.set(ValueLayout.JAVA_INT, 0, cublaslt_h.CUBLASLT_MATMUL_MATRIX_SCALE_BLK128x128_32F());
+        for (int attribute : new int[] {cublaslt_h.CUBLASLT_MATMUL_DESC_A_SCALE_MODE(),
+            cublaslt_h.CUBLASLT_MATMUL_DESC_B_SCALE_MODE()}) {
+          int code = cublaslt_h.cublasLtMatmulDescSetAttribute(product, attribute, value, 4);
+          assertThat(code == 0).as("%d: %d", attribute, code).isEqualTo(Cublas.version() >= 120800);
+          assertThat(code == 0 || Cublas.isUnsupported(Cublas.failure(code, "f", null))).isTrue();
+        }
+        assertThat(cublaslt_h.cublasLtMatmulDescDestroy(product)).isZero();
+      }
+    }
+
+    /** Of every type that products have. */
+    @Test
+    void layoutsOfMatrices() {
+      for (DType type : new DType[] {DType.FP32, DType.BF16, DType.FP16, DType.FP8_E4M3}) {
+        try (Arena arena = Arena.ofConfined()) {
+          MemorySegment layout = made(arena,
+              result -> cublaslt_h.cublasLtMatrixLayoutCreate(result, CublasLt.type(type), 16, 32, 48));
+          MemorySegment value = arena.allocateFrom(ValueLayout.JAVA_LONG, 3);
+          assertThat(cublaslt_h.cublasLtMatrixLayoutSetAttribute(layout, cublaslt_h.CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT(), value,
+              4)).isZero();
+          assertThat(cublaslt_h.cublasLtMatrixLayoutSetAttribute(layout, cublaslt_h.CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET(),
+              value, 8)).isZero();
+          assertThat(cublaslt_h.cublasLtMatrixLayoutDestroy(layout)).isZero();
+        }
+      }
+    }
+
+    private static MemorySegment made(Arena arena, Cuda.Getter getter) {
+      MemorySegment result = arena.allocate(ValueLayout.ADDRESS);
+      Cublas.check(getter.call(result), "creation", null);
+      return result.get(ValueLayout.ADDRESS, 0);
+    }
+
     @Test
     void ncclErrors() {
       NcclException e = Nccl.failure(nccl_h.ncclInvalidArgument(), "ncclAllReduce", null);

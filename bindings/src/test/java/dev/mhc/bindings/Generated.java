@@ -14,7 +14,9 @@ import java.lang.reflect.Method;
 import java.lang.reflect.Modifier;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.TreeMap;
@@ -70,6 +72,37 @@ record Generated(
             }
         }
         return new Generated(structs, functions, unresolved, constants);
+    }
+
+    /** Whether there is this constant, or the struct of {@code struct.field}. */
+    boolean has(String name) {
+        return constants.containsKey(name) || structs.containsKey(name.split("\\.")[0]);
+    }
+
+    /** All of this but for constants, and fields {@code struct.field}, whose bytes then count for the array after them. */
+    Generated without(Set<String> names) {
+        Map<String, GroupLayout> kept = new TreeMap<>();
+        structs.forEach((struct, layout) -> kept.put(struct, without(struct, layout, names)));
+        Map<String, Long> rest = new TreeMap<>(constants);
+        rest.keySet().removeAll(names);
+        return new Generated(kept, functions, unresolved, rest);
+    }
+
+    private static GroupLayout without(String struct, GroupLayout layout, Set<String> names) {
+        List<MemoryLayout> members = new ArrayList<>();
+        long gone = 0;
+        for (MemoryLayout member : layout.memberLayouts()) {
+            if (names.contains(struct + "." + member.name().orElse(""))) {
+                gone += member.byteSize();
+            } else if (gone > 0 && member instanceof SequenceLayout array && array.elementLayout().byteSize() == 1) {
+                members.add(MemoryLayout.sequenceLayout(array.elementCount() + gone, array.elementLayout()).withName(
+                        array.name().orElseThrow()));
+                gone = 0;
+            } else {
+                members.add(member);
+            }
+        }
+        return MemoryLayout.structLayout(members.toArray(MemoryLayout[]::new));
     }
 
     /** A type in the words that {@link HeaderProbe} makes the compiler use. */

@@ -9,9 +9,11 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Collection;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.TreeSet;
 import java.util.regex.Pattern;
 
@@ -104,6 +106,19 @@ final class HeaderProbe {
             }
         });
         return differences;
+    }
+
+    /** Of constants, and of fields {@code struct.field}, those that the header does not have. */
+    Set<String> unknown(Collection<String> names) throws IOException, InterruptedException {
+        Set<String> unknown = new TreeSet<>();
+        for (String name : names) {
+            String program = "#include <%s>\nauto it = %s;\n".formatted(header.include,
+                    name.contains(".") ? "&" + name.replace(".", "::") : name);
+            if (!compile("unknown.cpp", program, "-fsyntax-only").isEmpty()) {
+                unknown.add(name);
+            }
+        }
+        return unknown;
     }
 
     /** What the header declares and the bindings lack; the compiler cannot be asked for that. */

@@ -8,6 +8,9 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -15,6 +18,17 @@ import org.junit.jupiter.params.provider.EnumSource;
 
 /** The committed bindings of other libraries are what the C compiler makes of their headers, where these are. */
 class VendorDriftTest {
+
+    /** What headers of CUDA 12 may not have yet, which is compared where they do; and why that does no harm. */
+    private static final Map<String, String> LATER = Map.of(
+            "cudaMemPoolProps.usage", "not in 12.4; there, two of the reserved bytes, which are 0, as it is",
+            "CUBLASLT_MATMUL_DESC_A_SCALE_MODE", "12.8; set by products with tiles alone, which dequantise if that is refused",
+            "CUBLASLT_MATMUL_DESC_B_SCALE_MODE", "likewise",
+            "CUBLASLT_MATMUL_MATRIX_SCALE_SCALAR_32F", "12.8; never passed on",
+            "CUBLASLT_MATMUL_MATRIX_SCALE_VEC128_32F", "12.9; as the attribute that it is a value of",
+            "CUBLASLT_MATMUL_MATRIX_SCALE_BLK128x128_32F", "likewise",
+            "ncclFloat8e4m3", "2.24; not passed to an older NCCL",
+            "ncclTimeout", "a result that an older NCCL does not give");
 
     @TempDir
     private Path work;
@@ -26,7 +40,14 @@ class VendorDriftTest {
         load(header);
         Generated generated = Generated.read(header);
 
-        assertThat(new HeaderProbe(header, include, work).differences(generated)).isEmpty();
+        var probe = new HeaderProbe(header, include, work);
+        Set<String> later = probe.unknown(LATER.keySet().stream().filter(generated::has).toList());
+        if (isCuda12(header)) {
+            generated = generated.without(later);
+        } else {
+            assertThat(later).as("what a header of today lacks").isEmpty();
+        }
+        assertThat(probe.differences(generated)).isEmpty();
         assertThat(generated.unresolved()).as("functions that the library does not export").isEmpty();
         assertThat(generated.functions()).as("functions compared").isNotEmpty();
     }
@@ -47,8 +68,17 @@ class VendorDriftTest {
                         "openblas_set_num_threads: the header has void(i64), the bindings void(i32)");
     }
 
+    /** NVIDIA's packages for CUDA 12 have a folder for each library, those for 13 one for most. */
+    private static boolean isCuda12(Header header) {
+        return isOfNvidia(header) && !Files.exists(Path.of(System.getenv("MHC_NVIDIA"), "cu13"));
+    }
+
+    private static boolean isOfNvidia(Header header) {
+        return header == Header.CUDART || header == Header.CUBLASLT || header == Header.NCCL;
+    }
+
     private static void load(Header header) {
-        if (header.ordinal() >= Header.CUDART.ordinal() && header.ordinal() <= Header.NCCL.ordinal()) {
+        if (isOfNvidia(header)) {
             System.setProperty(VendorLibrary.NVIDIA_PROPERTY, System.getenv("MHC_NVIDIA"));
         }
         VendorLibrary.valueOf(header.name()).load();
@@ -66,10 +96,11 @@ class VendorDriftTest {
         String folder = System.getenv("MHC_NVIDIA");
         Need.of("nvidia", folder != null, "MHC_NVIDIA names no folder with NVIDIA's headers; scripts/generate-bindings --help"
                 + " says how to get them");
-        Path toolkit = Path.of(folder, "cu13", "include");
-        Path own = header == Header.NCCL ? Path.of(folder, "nccl", "include") : toolkit;
-        assertThat(own.resolve(header.include)).exists();
-        return List.of(own, toolkit, toolkit.resolve("cccl"));
+        List<Path> places = Stream.of("nccl", "cu13", "cu13/include/cccl", "cublas", "cuda_runtime", "cuda_nvcc", "cuda_cccl")
+                .map(each -> Path.of(folder, each.contains("/") ? each : each + "/include")).filter(Files::isDirectory).toList();
+        List<Path> own = places.stream().filter(each -> Files.exists(each.resolve(header.include))).toList();
+        assertThat(own).as("folders below %s with %s", folder, header.include).isNotEmpty();
+        return Stream.concat(own.stream(), places.stream()).distinct().toList();
     }
 
     private static Path mpi() throws InterruptedException {
