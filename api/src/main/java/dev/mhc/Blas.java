@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.mhc;
 
+import java.util.List;
+
 /**
- * Matrix products in one line, of matrices or of batches a stride apart. Each call prepares a {@link Gemm}, runs it and
- * lets it go; who computes the same shape again makes the Gemm once.
+ * Matrix products in one line: of matrices, of batches a stride apart, and of lists of matrices. Each call prepares a
+ * {@link Gemm}, runs it and lets it go; who computes the same shape again makes the Gemm once.
  *
  * <p>Thread-safe.
  */
@@ -37,6 +39,37 @@ public final class Blas {
     try (Gemm gemm = Gemm.create(a.device(), rank == 3 ? one.withBatch(a.shape[0]) : one)) {
       gemm.run(a, b, d);
     }
+  }
+
+  /**
+   * {@code D = A B} for matrices that lie anywhere, as many as the lists have, all of the shapes and types of the first; one
+   * after the other.
+   *
+   * @param a {@code [m, k]} {@link DType#BF16}, {@link DType#FP16} or {@link DType#FP32} each
+   * @param b {@code [k, n]} each, of the type of a
+   * @param d {@code [m, n]} each, of the type of a or FP32, written; in memory of its own
+   * @throws NativeLibraryException if the library that computes it cannot be loaded
+   */
+  public static void gemm(List<Tensor> a, List<Tensor> b, List<Tensor> d) {
+    int products = Check.given("a", a, "a list of tensors").size();
+    Check.same("b", Check.given("b", b, "a list of tensors").size(), "a", products);
+    Check.same("d", Check.given("d", d, "a list of tensors").size(), "a", products);
+    if (products == 0) {
+      return;
+    }
+    Tensor first = matrix("a[0]", a.get(0));
+    GemmConfig config = GemmConfig.of(first.dtype(), first.shape[0], matrix("b[0]", b.get(0)).shape[1], first.shape[1])
+        .withResult(matrix("d[0]", d.get(0)).dtype());
+    try (Gemm gemm = Gemm.create(first.device(), config)) {
+      gemm.run(a, b, null, d);
+    }
+  }
+
+  private static Tensor matrix(String name, Tensor tensor) {
+    if (Check.given(name, tensor, "a tensor").rank() != 2) {
+      throw new IllegalArgumentException(name + " is " + tensor + "; expected a matrix");
+    }
+    return tensor;
   }
 
   /** What a Gemm checks, which cannot be made for a batch of no product. */

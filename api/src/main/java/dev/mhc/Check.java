@@ -22,6 +22,14 @@ final class Check {
     }
   }
 
+  /** Of lists of tensors. */
+  static void same(String name, int count, String otherName, int expected) {
+    if (count != expected) {
+      throw new IllegalArgumentException(name + " has " + count + " tensors; expected as many as " + otherName + " has, "
+          + expected);
+    }
+  }
+
   /** No more elements than can be addressed; a dimension of 0 counts as 1, as strides have it. */
   static void size(String name, long... shape) {
     long bytes = Long.BYTES;

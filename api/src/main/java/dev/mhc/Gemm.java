@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.mhc;
 
+import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -75,30 +76,66 @@ public abstract sealed class Gemm extends Prepared permits CpuGemm, CudaGemm {
    */
   public void run(Tensor a, Tensor b, @Nullable Tensor bias, Tensor d) {
     try (var _ = device.held()) {
-      device.handle();
-      if (isClosed()) {
-        throw new IllegalStateException("the Gemm is closed");
-      }
-      check(a, b, bias, d);
+      requireOpen();
+      check(Names.ONE, a, b, bias, d);
       OperationEvent event = OperationEvent.start();
       compute(a, b, bias, d);
       OperationEvent.finish(event, "gemm", device, config.m());
     }
   }
 
-  private void check(Tensor a, Tensor b, @Nullable Tensor bias, Tensor d) {
+  /**
+   * Computes products of matrices that lie anywhere, one after the other: what was prepared, for each of the lists' elements.
+   *
+   * @param a as {@link #run(Tensor, Tensor, Tensor, Tensor)} has it, one for each product
+   * @param b likewise, as many
+   * @param bias of all products; null if they have none
+   * @param d likewise, as many, written; each in memory of its own
+   * @throws IllegalStateException if this or a tensor is closed; like any other exception before anything is computed
+   */
+  public void run(List<Tensor> a, List<Tensor> b, @Nullable Tensor bias, List<Tensor> d) {
+    int products = Check.given("a", a, "a list of tensors").size();
+    Check.same("b", Check.given("b", b, "a list of tensors").size(), "a", products);
+    Check.same("d", Check.given("d", d, "a list of tensors").size(), "a", products);
+    try (var _ = device.held()) {
+      requireOpen();
+      for (int i = 0; i < products; i++) {
+        check(new Names("a[" + i + "]", "b[" + i + "]", "d[" + i + "]"), a.get(i), b.get(i), bias, d.get(i));
+      }
+      new Places().add("a", a, false).add("b", b, false).add("d", d, true).requireSeparate();
+      OperationEvent event = OperationEvent.start();
+      for (int i = 0; i < products; i++) {
+        compute(a.get(i), b.get(i), bias, d.get(i));
+      }
+      OperationEvent.finish(event, "gemm", device, config.m() * products);
+    }
+  }
+
+  private void requireOpen() {
+    device.handle();
+    if (isClosed()) {
+      throw new IllegalStateException("the Gemm is closed");
+    }
+  }
+
+  /** What messages call the operands. */
+  private record Names(String a, String b, String d) {
+    static final Names ONE = new Names("a", "b", "d");
+  }
+
+  private void check(Names names, Tensor a, Tensor b, @Nullable Tensor bias, Tensor d) {
     int result = Types.of(config.dType());
-    Operand.accept("a", a, device, Types.of(config.aType()), aShape);
-    Operand.accept("b", b, device, Types.of(config.bType()), bShape);
-    Operand.accept("d", d, device, result | Types.OUT, dShape);
+    Operand.accept(names.a, a, device, Types.of(config.aType()), aShape);
+    Operand.accept(names.b, b, device, Types.of(config.bType()), bShape);
+    Operand.accept(names.d, d, device, result | Types.OUT, dShape);
     if (config.bias()) {
       Operand.accept("bias", bias, device, result, biasShape);
-      Operand.separate("d", d, "bias", bias);
+      Operand.separate(names.d, d, "bias", bias);
     } else if (bias != null) {
       throw new IllegalArgumentException("bias is " + bias + "; expected null, for a product without bias");
     }
-    Operand.separate("d", d, "a", a);
-    Operand.separate("d", d, "b", b);
+    Operand.separate(names.d, d, names.a, a);
+    Operand.separate(names.d, d, names.b, b);
   }
 
   /** Computes with operands that are right. Called with the device's lock held. */

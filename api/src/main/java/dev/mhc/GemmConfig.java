@@ -8,7 +8,7 @@ package dev.mhc;
  * @param m rows of op(A) and D, 0 to 2^31 - 1
  * @param n columns of op(B) and D, likewise
  * @param k columns of op(A), rows of op(B), likewise
- * @param batch how many such products: A, B and D then have this first dimension; 0: one product of matrices
+ * @param batch how many such products, a stride apart: A, B and D then have this first dimension; 0: of matrices
  * @param transposeA A is stored {@code [k, m]}
  * @param transposeB B is stored {@code [n, k]}
  * @param aType type of A: {@link DType#BF16}, {@link DType#FP16} or {@link DType#FP32}

@@ -8,6 +8,7 @@ import static org.junit.jupiter.api.Assumptions.assumeFalse;
 
 import dev.mhc.examples.MatrixProducts;
 import java.util.Arrays;
+import java.util.List;
 import java.util.Random;
 import java.util.concurrent.Callable;
 import java.util.concurrent.Executors;
@@ -251,6 +252,72 @@ class GemmTest {
       refused(() -> Blas.gemm(bias, bias, d), "a is [3] FP32; expected shape [m, k] or [batch, m, k]");
       assertThat(d.toDoubles()).containsOnly(7);
     }
+  }
+
+  /** Matrices of a list lie anywhere, each in its own way; the bits are those of single products. */
+  @Test
+  void lists() {
+    for (DType type : new DType[] {DType.FP32, DType.BF16, DType.FP16}) {
+      List<Tensor> a = List.of(random(type, 5, 12), random(type, 9, 20).slice(0, 2, 7).slice(1, 3, 15), random(type, 5, 12));
+      Tensor b = random(type, 12, 6);
+      Tensor whole = device.tensor(type, 5, 9).fill(7);
+      Tensor bias = random(type, 6);
+      List<Tensor> d = List.of(random(type, 5, 6), whole.slice(1, 2, 8), random(type, 5, 6));
+      GemmConfig config = GemmConfig.of(type, 5, 6, 12).withEpilogue(true, Activation.RELU);
+      Tensor alone = device.tensor(type, 5, 6);
+      try (Gemm gemm = Gemm.create(device, config)) {
+        gemm.run(a, List.of(b, b, b), bias, d);
+        for (int i = 0; i < 3; i++) {
+          assertProduct(config, Products.of(a.get(i)), Products.of(b), bias, null, Products.of(d.get(i)));
+          gemm.run(a.get(i), b, bias, alone);
+          if (i != 1 || !TestDevice.isGpu(device)) { // a GPU may have another algorithm for rows that are apart
+            assertThat(d.get(i).toDoubles()).isEqualTo(alone.toDoubles());
+          }
+        }
+      }
+      assertThat(whole.slice(1, 0, 2).toDoubles()).containsOnly(7);
+      Blas.gemm(a, List.of(b, b, b), d);
+      assertProduct(GemmConfig.of(type, 5, 6, 12), Products.of(a.get(2)), Products.of(b), null, null, Products.of(d.get(2)));
+      Blas.gemm(List.of(), List.of(), List.of());
+    }
+  }
+
+  @Test
+  void wrongLists() {
+    Tensor a = random(DType.FP32, 2, 4);
+    Tensor b = random(DType.FP32, 4, 3);
+    Tensor d = device.tensor(DType.FP32, 2, 3).fill(7);
+    Tensor e = device.tensor(DType.FP32, 2, 3).fill(7);
+    Tensor pool = device.tensor(DType.FP32, 20);
+    Tensor bias = device.tensor(DType.FP32, 3);
+    try (Gemm gemm = Gemm.create(device, GemmConfig.of(DType.FP32, 2, 3, 4))) {
+      refused(() -> gemm.run(null, List.of(b), null, List.of(d)), "a is null; expected a list of tensors");
+      refused(() -> gemm.run(List.of(a), null, null, List.of(d)), "b is null; expected a list of tensors");
+      refused(() -> gemm.run(List.of(a), List.of(b), null, null), "d is null; expected a list of tensors");
+      refused(() -> gemm.run(List.of(a, a), List.of(b), null, List.of(d, e)), "b has 1 tensors; expected as many as a has, 2");
+      refused(() -> gemm.run(List.of(a), List.of(b), null, List.of(d, e)), "d has 2 tensors; expected as many as a has, 1");
+      refused(() -> gemm.run(List.of(a, b), List.of(b, b), null, List.of(d, e)),
+          "a[1] is [4, 3] FP32; expected shape [m, k] = [2, 4]");
+      refused(() -> gemm.run(List.of(a, a), Arrays.asList(b, null), null, List.of(d, e)),
+          "b[1] is null; expected a tensor [k, n]");
+      refused(() -> gemm.run(List.of(a, a), List.of(b, b), null, List.of(d, a)), "d[1] is [2, 4] FP32");
+      refused(() -> gemm.run(List.of(a), List.of(b), bias, List.of(d)), "bias is [3] FP32; expected null");
+      refused(() -> gemm.run(List.of(a, a), List.of(b, b), null, List.of(d, d)), "d[1] is [2, 3] FP32, in memory that d[0]");
+      Tensor inside = pool.slice(0, 4, 10).reshape(2, 3);
+      refused(() -> gemm.run(List.of(pool.slice(0, 8, 16).reshape(2, 4), a), List.of(b, b), null, List.of(d, inside)),
+          "d[1] is [2, 3] FP32, in memory that a[0]");
+      refused(() -> gemm.run(List.of(a, a), List.of(b, pool.slice(0, 0, 12).reshape(4, 3)), null, List.of(inside, e)),
+          "d[0] is [2, 3] FP32, in memory that b[1]");
+      refused(() -> Blas.gemm(List.of(a), List.of(), List.of(d)), "b has 0 tensors; expected as many as a has, 1");
+      refused(() -> Blas.gemm(List.of(bias), List.of(b), List.of(d)), "a[0] is [3] FP32; expected a matrix");
+      refused(() -> Blas.gemm(List.of(a), List.of(bias), List.of(d)), "b[0] is [3] FP32; expected a matrix");
+      refused(() -> Blas.gemm(List.of(a), List.of(b), Arrays.asList((Tensor) null)), "d[0] is null; expected a tensor");
+      a.close();
+      assertThatIllegalStateException().isThrownBy(() -> gemm.run(List.of(a), List.of(b), null, List.of(d)))
+          .withMessageContaining("a[0] is closed");
+    }
+    assertThat(d.toDoubles()).containsOnly(7);
+    assertThat(e.toDoubles()).containsOnly(7);
   }
 
   /** No product to compute is no reason to overlook what is wrong. */

@@ -30,7 +30,7 @@ final class MpiRank {
     int rank = communicator.rank();
     Tensor x = device.tensor(DType.FP32, 1 << 20).fill(rank);
     switch (what) {
-      case "collectives" -> new Collectives(communicator).run(Long.parseLong("1234"), 0, 1, 7, 1000, 1 << 20);
+      case "collectives" -> new Collectives(communicator).run(1234, 0, 1, 7, 1000, 1 << 20);
       case "die" -> {
         communicator.allReduce(x, x, ReduceOp.SUM);
         if (rank == 2) {
