@@ -73,9 +73,7 @@ constexpr Allowed kAllowed[] = {
     {"few_streams_kernel", "", 16, 48},  // of gain: divisions in double precision are calls
     {"many_streams_kernel", "", 16, 128},
     {"", "pass_kernelIf", 160, 560},  // fp32 streams: three products, and twice the registers for a row
-    {"", "pass_kernelINS_", 8, 8},  // one register over 168, for sm_100
     {"", "pass_backward_kernelIf", 80, 160},
-    {"", "pass_backward_kernelINS_3f16E", 32, 48},  // a few bytes over 255 registers
     {"sinkhorn_large_backward_kernel", "", 256, 0},
     {"birkhoff_kernel", "", 128, 0},
 };
@@ -110,7 +108,8 @@ TEST(MachineCode, keeps_the_kernels_of_four_streams_in_registers) {
   for (const auto& [architecture, functions] : seen) {
     for (const char* kernel : {"pass_kernelINS_4bf16ES", "post_kernelINS_4bf16ES", "pre_kernelINS_4bf16ES", "expand_kernelINS_4bf16ES",
                                "weighted_kernelINS_4bf16ES", "rmsnorm_kernelINS_4bf16E", "rmsnorm_backward_kernelINS_4bf16E",
-                               "post_backward_kernelINS_4bf16ES", "sinkhorn_large_kernel", "layers_kernelINS_4bf16E", "layers_kernelINS_3f16E"}) {
+                               "post_backward_kernelINS_4bf16ES", "pass_backward_kernelINS_4bf16E", "pass_backward_kernelINS_3f16E",
+                               "sinkhorn_large_kernel", "layers_kernelINS_4bf16E", "layers_kernelINS_3f16E"}) {
       EXPECT_TRUE(std::any_of(functions.begin(), functions.end(), [&](const std::string& f) { return contains(f, kernel); }))
           << kernel << " for " << architecture << " is not among the " << functions.size() << " reported";
     }
