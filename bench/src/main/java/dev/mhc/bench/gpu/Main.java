@@ -23,7 +23,8 @@ import java.util.regex.Pattern;
  * Measures a GPU: {@code Main [--widths C,...] [--tokens T,...] [--extent N] [--no-products] [--only REGEX] [--seconds S]
  * [--once] OUT.json}.
  *
- * <p>Kernels come before products of matrices, and shapes in the order in which they are given. The file is written anew after
+ * <p>Kernels come before large matrices and products of them, which --no-products leaves out and whose size --extent is at
+ * most, and shapes in the order in which they are given. The file is written anew after
  * each shape, so that what was measured is there even if the run is ended. With --once every kernel runs a single time, for a
  * profiler that counts what kernels do.
  */
@@ -99,6 +100,8 @@ public final class Main {
         }
       }
       if (products && !once) {
+        good &= System.nanoTime() < end && matrices(device);
+        write(device);
         good &= System.nanoTime() < end && products(device);
       }
       write(device);
@@ -120,34 +123,61 @@ public final class Main {
   }
 
   private boolean shape(CudaDevice device, long count, long width) {
-    boolean good = true;
     try (var kernels = new Kernels(device, device.l2Bytes(), count, width)) {
-      for (var entry : kernels.all().entrySet()) {
-        if (!only.matcher(entry.getKey()).find()) {
-          continue;
-        }
-        Kernels.Kernel kernel = entry.getValue();
-        try {
-          if (once) {
-            kernel.calls().run(1);
-            device.synchronize();
-            rows.add(new Figures.Row(entry.getKey(), count, width, null, null, null, null, kernel.bytes(), null, null, null, null));
-            continue;
-          }
-          Replay.Time time = Replay.time(device, kernel.calls());
-          double rate = kernel.bytes() / time.median() / 1e3;
-          rows.add(new Figures.Row(entry.getKey(), count, width, time.median(), time.least(), time.most(), time.launches(),
-              kernel.bytes(), rate, rate / copyRate, null, null));
-          System.out.printf("%-20s T=%-6d C=%-5d %9.2f us  %2d launches  %7.0f GB/s  %.2f of copy%n", entry.getKey(), count, width,
-              time.median(), time.launches(), rate, rate / copyRate);
-        } catch (MhcException e) {
-          rows.add(failed(entry.getKey(), count, width, e.getMessage()));
-          System.out.printf("%-20s T=%-6d C=%-5d %s%n", entry.getKey(), count, width, e.getMessage().lines().findFirst().orElse(""));
-          good &= e.status().equals("MHC_UNSUPPORTED");
-        }
+      return measure(device, kernels.all(), count, width);
+    } catch (MhcException e) { // no room for its operands
+      return failed(e, "*", count, width);
+    }
+  }
+
+  /** Sinkhorn of matrices that are no token's. */
+  private boolean matrices(CudaDevice device) {
+    boolean good = true;
+    for (long size : Matrices.SIZES) {
+      if (size > extent) {
+        continue;
+      }
+      try (var matrices = new Matrices(device, size)) {
+        good &= measure(device, matrices.all(), 1, size);
+      } catch (MhcException e) {
+        good &= failed(e, "sinkhorn_large", 1, size);
       }
     }
     return good;
+  }
+
+  private boolean measure(CudaDevice device, Map<String, Kernels.Kernel> kernels, long count, long width) {
+    boolean good = true;
+    for (var entry : kernels.entrySet()) {
+      if (!only.matcher(entry.getKey()).find()) {
+        continue;
+      }
+      Kernels.Kernel kernel = entry.getValue();
+      try {
+        if (once) {
+          kernel.calls().run(1);
+          device.synchronize();
+          rows.add(new Figures.Row(entry.getKey(), count, width, null, null, null, null, kernel.bytes(), null, null, null, null));
+          continue;
+        }
+        Replay.Time time = Replay.time(device, kernel.calls());
+        double rate = kernel.bytes() / time.median() / 1e3;
+        rows.add(new Figures.Row(entry.getKey(), count, width, time.median(), time.least(), time.most(), time.launches(),
+            kernel.bytes(), rate, rate / copyRate, null, null));
+        System.out.printf("%-26s T=%-6d C=%-5d %9.2f us  %2d launches  %7.0f GB/s  %.2f of copy%n", entry.getKey(), count, width,
+            time.median(), time.launches(), rate, rate / copyRate);
+      } catch (MhcException e) {
+        good &= failed(e, entry.getKey(), count, width);
+      }
+    }
+    return good;
+  }
+
+  /** Whether that is no more than what this version does not have. */
+  private boolean failed(MhcException e, String operation, long count, long width) {
+    rows.add(failed(operation, count, width, e.getMessage()));
+    System.out.printf("%-26s T=%-6d C=%-5d %s%n", operation, count, width, e.getMessage().lines().findFirst().orElse(""));
+    return e.status().equals("MHC_UNSUPPORTED");
   }
 
   private boolean products(CudaDevice device) {
