@@ -24,7 +24,13 @@ public record Birkhoff(Tensor weight, Tensor permutation, @Nullable Tensor terms
     Check.given("permutation", permutation, "a tensor [B, K, n]");
   }
 
-  /** Room for the decomposition of doubly stochastic matrices. */
+  /**
+   * Room for the decomposition of doubly stochastic matrices.
+   *
+   * @param device that it belongs to
+   * @param batch B, at least 0
+   * @param n size of the matrices, 1 to 16; K is then (n - 1)^2 + 1
+   */
   public static Birkhoff allocate(Device device, long batch, int n) {
     Check.given("device", device, "a Device");
     Check.range("batch", batch, 0, Long.MAX_VALUE);

@@ -24,7 +24,13 @@ public record Coefficients(Tensor preMix, Tensor postMix, Tensor resMix, @Nullab
     Check.given("resMix", resMix, "a tensor [T, n, n]");
   }
 
-  /** New coefficients, zero, with mix and invRms where the config is dynamic. */
+  /**
+   * New coefficients, zero, with mix and invRms where the config is dynamic.
+   *
+   * @param device that they belong to
+   * @param config whose streams and mode say their shapes
+   * @param tokens T, at least 0
+   */
   public static Coefficients allocate(Device device, HyperConnectionConfig config, long tokens) {
     Check.given("device", device, "a Device");
     Check.given("config", config, "a HyperConnectionConfig");

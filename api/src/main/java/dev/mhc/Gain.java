@@ -20,7 +20,13 @@ public record Gain(@Nullable Tensor forward, @Nullable Tensor backward, @Nullabl
     @Nullable Tensor compositeForward, @Nullable Tensor compositeBackward, @Nullable Tensor compositeContraction)
     implements AutoCloseable {
 
-  /** Room for every one of them. */
+  /**
+   * Room for every one of them.
+   *
+   * @param device that it belongs to
+   * @param layers L, at least 1
+   * @param tokens T, at least 0
+   */
   public static Gain allocate(Device device, long layers, long tokens) {
     Check.given("device", device, "a Device");
     Check.range("layers", layers, 1, Long.MAX_VALUE);

@@ -6,7 +6,7 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * Gradients of a layer's {@link Parameters}, of the same shapes, all {@link DType#FP32}. They are sums over tokens, taken
- * in an order that depends on their number alone. Null: that gradient is not wanted.
+ * in an order that depends on their number alone, on a GPU also on its number of multiprocessors. Null: that gradient is not wanted.
  *
  * @param projection {@code [m, n C]}
  * @param scale {@code [3]}

@@ -68,7 +68,7 @@ public final class Head {
    * Backward of {@link #mean}: {@code dX[i] = dY / n}.
    *
    * @param dY {@code [T, C]}
-   * @param dX {@code [T, n, C]}, written
+   * @param dX {@code [T, n, C]}, of the type of dY or {@link DType#FP32}, written
    * @param accumulate INPUTS is dX
    */
   public static void meanBackward(Tensor dY, Tensor dX, Accumulate accumulate) {
@@ -79,7 +79,7 @@ public final class Head {
    * Backward of {@link #sum}: {@code dX[i] = dY}.
    *
    * @param dY {@code [T, C]}
-   * @param dX {@code [T, n, C]}, written
+   * @param dX {@code [T, n, C]}, of the type of dY or {@link DType#FP32}, written
    * @param accumulate INPUTS is dX
    */
   public static void sumBackward(Tensor dY, Tensor dX, Accumulate accumulate) {
@@ -87,7 +87,9 @@ public final class Head {
   }
 
   /**
-   * Backward of {@link #weighted}.
+   * Backward of {@link #weighted}. With w the weights and {@code dMix[i] = scale w'[i] <x[i], dY>}, w' the derivative of
+   * the sigmoid: {@code dX[i] = w[i] dY} + the gradient of mix through the product and r, and the projection gets
+   * {@code sum (dMix / r) x} over tokens.
    *
    * @param config as in the forward
    * @param weights as in the forward

@@ -399,7 +399,8 @@ public final class HyperConnection implements AutoCloseable {
 
   /**
    * Backward of {@link #pre(Tensor, Tensor)}: the last step for a stack. Takes the gradients of this layer's postMix and
-   * resMix from its {@link #postBackward} or {@link #boundaryBackward}.
+   * resMix from its {@link #postBackward} or {@link #boundaryBackward}: {@code dX[i] = dXLater[i] + preMix[i] dH} + what
+   * {@link #coefficientsBackward} makes of them and of {@code dPreMix[i] = <x[i], dH>}.
    *
    * @param x as in the forward
    * @param dH {@code [T, C]}, gradient of h
@@ -450,8 +451,9 @@ public final class HyperConnection implements AutoCloseable {
 
   /**
    * Backward of {@link #boundary(Tensor, Tensor, HyperConnection, Tensor, Tensor)} in one pass; xNext is rebuilt on the
-   * way. Makes the gradients of this layer's postMix and resMix, which the layer keeps for its own entry's backward.
-   * Reads (2 n + 2) C, writes (n + 1) C elements a token.
+   * way. Makes the gradients of this layer's postMix and resMix, which the layer keeps for its own entry's backward:
+   * what {@link Operations#postBackward} makes of the gradient of xNext, which is what {@link #preBackward} of the next
+   * layer makes of dHNext and dXNext. Rounding has derivative 1. Reads (2 n + 2) C, writes (n + 1) C elements a token.
    *
    * @param x as in the forward
    * @param f as in the forward
@@ -516,8 +518,8 @@ public final class HyperConnection implements AutoCloseable {
   }
 
   /**
-   * Backward of {@link #post}: the first step for a stack. Makes the gradients of this layer's postMix and resMix, which
-   * the layer keeps for its own entry's backward. Reads (2 n + 1) C, writes (n + 1) C elements a token.
+   * Backward of {@link #post}, by the equations of {@link Operations#postBackward}: the first step for a stack. Makes the
+   * gradients of this layer's postMix and resMix, which the layer keeps for its own entry's backward. Reads (2 n + 1) C, writes (n + 1) C elements a token.
    *
    * @param x as in the forward
    * @param f as in the forward
@@ -598,7 +600,10 @@ public final class HyperConnection implements AutoCloseable {
   }
 
   /**
-   * Backward of {@link #coefficients(Tensor)}, from the gradients in {@link #coefficientGradients()}.
+   * Backward of {@link #coefficients(Tensor)}, from the gradients in {@link #coefficientGradients()}. With dz the gradient
+   * of {@code scale mix + bias}, which sigmoid, tanh, softmax or Sinkhorn make of those, and {@code dMix = scale dz}: bias
+   * gets {@code sum dz}, scale {@code sum <dz, mix>} of its part, the projection {@code sum (dMix / r) x}, sums over
+   * tokens, and {@code dX = (dMix / r) projection - x <dMix, mix> / (n C r^2)}. Reads n C, writes n C elements a token.
    *
    * @param x as in the forward
    * @param dX {@code [T, n, C]}, of the type of x, written: gradient of x; null: not wanted

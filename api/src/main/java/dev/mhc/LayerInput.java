@@ -36,27 +36,55 @@ public record LayerInput(@Nullable Tensor h, @Nullable Tensor normWeight, float 
     Check.given("rounding", rounding, "an Fp8.Rounding");
   }
 
-  /** h alone. */
+  /**
+   * h alone.
+   *
+   * @param h as above
+   */
   public static LayerInput of(Tensor h) {
     return new LayerInput(h, null, 0, null, null, null, Fp8.Rounding.EXACT);
   }
 
-  /** The RMSNorm of h alone. */
+  /**
+   * The RMSNorm of h alone.
+   *
+   * @param normWeight as above
+   * @param normEps as above
+   * @param y {@code [T, C]}, of a layer tensor's type
+   */
   public static LayerInput normalized(Tensor normWeight, float normEps, Tensor y) {
     return new LayerInput(null, normWeight, normEps, y, null, null, Fp8.Rounding.EXACT);
   }
 
-  /** h in FP8 alone. */
+  /**
+   * h in FP8 alone.
+   *
+   * @param fp8 as above
+   * @param fp8Scale as above
+   * @param rounding as above
+   */
   public static LayerInput quantized(Tensor fp8, Tensor fp8Scale, Fp8.Rounding rounding) {
     return new LayerInput(null, null, 0, null, fp8, fp8Scale, rounding);
   }
 
-  /** This, and the RMSNorm of h. */
+  /**
+   * This, and the RMSNorm of h.
+   *
+   * @param normWeight as above
+   * @param normEps as above
+   * @param y as above; null: only in FP8
+   */
   public LayerInput withNorm(Tensor normWeight, float normEps, @Nullable Tensor y) {
     return new LayerInput(h, normWeight, normEps, y, fp8, fp8Scale, rounding);
   }
 
-  /** This, and y (h without a norm) in FP8. */
+  /**
+   * This, and y (h without a norm) in FP8.
+   *
+   * @param fp8 as above
+   * @param fp8Scale as above
+   * @param rounding as above
+   */
   public LayerInput withFp8(Tensor fp8, Tensor fp8Scale, Fp8.Rounding rounding) {
     return new LayerInput(h, normWeight, normEps, y, fp8, fp8Scale, rounding);
   }

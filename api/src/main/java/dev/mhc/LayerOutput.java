@@ -29,7 +29,12 @@ public record LayerOutput(Tensor f, @Nullable Tensor scale) {
     return new LayerOutput(f, null);
   }
 
-  /** F's output in FP8. */
+  /**
+   * F's output in FP8.
+   *
+   * @param f as above
+   * @param scale as above
+   */
   public static LayerOutput fp8(Tensor f, Tensor scale) {
     return new LayerOutput(f, scale);
   }

@@ -23,7 +23,13 @@ public record Parameters(@Nullable Tensor projection, @Nullable Tensor scale, @N
   /** The gates' initial value in the paper (Table 5): coefficients start out nearly independent of x. */
   public static final float INITIAL_SCALE = 0.01f;
 
-  /** Dynamic coefficients, RMSNorm weight folded into the projection. */
+  /**
+   * Dynamic coefficients, RMSNorm weight folded into the projection.
+   *
+   * @param projection {@code [m, n C]}
+   * @param scale {@code [3]}
+   * @param bias {@code [m]}
+   */
   public static Parameters of(Tensor projection, Tensor scale, Tensor bias) {
     return new Parameters(projection, scale, bias, null);
   }

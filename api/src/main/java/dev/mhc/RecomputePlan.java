@@ -66,7 +66,12 @@ public record RecomputePlan(int blockLength, List<Integer> blockStarts, double s
     return make(layers, streams, stageLayers.length, stageLayers);
   }
 
-  /** The first layer behind a block. */
+  /**
+   * The first layer behind a block.
+   *
+   * @param block its index, from 0
+   * @param layers of the model
+   */
   public int blockEnd(int block, int layers) {
     Check.range("block", block, 0, blockStarts.size() - 1L);
     return block + 1 < blockStarts.size() ? blockStarts.get(block + 1) : layers;

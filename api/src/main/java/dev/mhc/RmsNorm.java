@@ -37,7 +37,8 @@ public final class RmsNorm {
   }
 
   /**
-   * Backward of {@link #forward}.
+   * Backward of {@link #forward}: with {@code g = weight dY} and {@code r = sqrt(mean(x^2) + eps)},
+   * {@code dX = (g - x mean(g x) / r^2) / r}, {@code dWeight = sum of dY x / r} over tokens.
    *
    * @param x as in the forward
    * @param weight as in the forward

@@ -37,7 +37,8 @@ public final class Sinkhorn {
   }
 
   /**
-   * Backward of {@link #forward}. The iterates are computed again and walked back.
+   * Backward of {@link #forward}. The iterates are computed again and walked back: a half-step {@code P = Q / s}, s the
+   * sums along one index, has {@code dQ = (dP - sum of dP P along it) / s}; where eps clamps s, {@code dQ = dP / eps}.
    *
    * @param config as in the forward
    * @param logits as in the forward

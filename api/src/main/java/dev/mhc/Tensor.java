@@ -205,6 +205,10 @@ public final class Tensor implements AutoCloseable {
   /**
    * The part of this tensor with indices {@code from} up to, not including, {@code to} in one dimension. A view: it
    * shares the memory, and ends with this tensor.
+   *
+   * @param dimension 0 to rank - 1
+   * @param from first index, at least 0
+   * @param to behind the last index, at least from, at most what the dimension has
    */
   public Tensor slice(int dimension, long from, long to) {
     requireOpen("tensor");
