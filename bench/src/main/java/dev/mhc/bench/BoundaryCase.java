@@ -107,6 +107,11 @@ public final class BoundaryCase implements AutoCloseable {
     return sets.get(0);
   }
 
+  /** One of the sets of rows, from 0. */
+  public Set set(int index) {
+    return sets.get(index);
+  }
+
   /** How many sets of rows there are. */
   public int sets() {
     return sets.size();

@@ -188,8 +188,8 @@ public final class Main implements Callable<Integer> {
       try {
         comparisons.addAll(each.work().call());
         progress.done(each.seconds(), each.name());
-      } catch (Exception e) {
-        failures.add(each.name() + ": " + e);
+      } catch (Exception | LinkageError e) { // a library that does not load here ends nothing but its own comparison
+        failures.add(each.name() + ": " + reason(e));
       }
     }
     var steps = new ArrayList<TrainingMemory.Step>();
@@ -200,6 +200,11 @@ public final class Main implements Callable<Integer> {
       progress.done(20, "memory");
     }
     return new Results(machine.atTheEnd(), measurements, comparisons, steps, failures);
+  }
+
+  /** What began it: of a class whose initialization failed the rest says nothing. */
+  private static Throwable reason(Throwable failure) {
+    return failure.getCause() == null ? failure : reason(failure.getCause());
   }
 
   private List<Measurement> benchmarks(List<Options> plan, Progress progress, List<String> failures)

@@ -8,10 +8,13 @@ public interface Peer {
   /** The library, with its version. */
   String name();
 
+  /** What of it makes gradients. */
+  String differentiator();
+
   /** Of the rows, that the library can work with. */
   DType type();
 
-  /** The work of a case on the peer's own copies of its rows, with as many threads. */
+  /** The work of a case whose forward and backward mhc did before, on the same rows or copies, with as many threads. */
   Work work(BoundaryCase boundary, int threads);
 
   /** The same work as that of a {@link BoundaryCase}. */

@@ -25,23 +25,28 @@ final class PeerTimes {
     var made = new ArrayList<Comparison>();
     for (long[] shape : SHAPES) {
       try (Device device = Device.cpu();
-          var boundary = new BoundaryCase(device, Preset.PAPER.config(4), peer.type(), shape[0], shape[1], 64L << 20);
-          Peer.Work work = peer.work(boundary, device.threads())) {
+          var boundary = new BoundaryCase(device, Preset.PAPER.config(4), peer.type(), shape[0], shape[1], 64L << 20)) {
         BoundaryCheck.forward(boundary);
         BoundaryCheck.backward(boundary);
-        work.check();
-        Map<String, Spread> forward = new Rounds()
-            .add("mhc", Rounds.Contestant.of(() -> boundary.boundary(boundary.rotate())))
-            .add(peer.name(), Rounds.Contestant.of(work::forward)).run(3, 101, SECONDS / 4);
-        Map<String, Spread> both = new Rounds()
-            .add("mhc", BoundaryTimes.both(boundary, BoundaryCase::boundary, BoundaryCase::boundaryBackward))
-            .add(peer.name() + " with autograd", Rounds.Contestant.of(work::forwardAndBackward))
-            .run(3, 101, SECONDS / 2);
-        made.add(comparison("boundary, forward", peer.type(), device, shape, forward));
-        made.add(comparison("boundary, forward and backward", peer.type(), device, shape, both));
+        try (Peer.Work work = peer.work(boundary, device.threads())) {
+          work.check();
+          made.add(comparison("boundary, forward", peer.type(), device, shape, forward(peer, boundary, work)));
+          made.add(comparison("boundary, forward and backward", peer.type(), device, shape, both(peer, boundary, work)));
+        }
       }
     }
     return made;
+  }
+
+  private static Map<String, Spread> forward(Peer peer, BoundaryCase boundary, Peer.Work work) {
+    return new Rounds().add("mhc", Rounds.Contestant.of(() -> boundary.boundary(boundary.rotate())))
+        .add(peer.name(), Rounds.Contestant.of(work::forward)).run(3, 101, SECONDS / 4);
+  }
+
+  private static Map<String, Spread> both(Peer peer, BoundaryCase boundary, Peer.Work work) {
+    return new Rounds().add("mhc", BoundaryTimes.both(boundary, BoundaryCase::boundary, BoundaryCase::boundaryBackward))
+        .add(peer.name() + " with " + peer.differentiator(), Rounds.Contestant.of(work::forwardAndBackward))
+        .run(3, 101, SECONDS / 2);
   }
 
   private static Comparison comparison(String title, DType type, Device device, long[] shape,

@@ -12,6 +12,7 @@ import dev.mhc.HyperConnection;
 import dev.mhc.LayerOutput;
 import dev.mhc.Muon;
 import dev.mhc.RmsNorm;
+import dev.mhc.bench.report.Results;
 import dev.mhc.bindings.generated.mhc_h;
 import java.io.PrintWriter;
 import java.io.StringWriter;
@@ -87,6 +88,14 @@ class MainTest {
     Arrays.stream(mhc_h.class.getMethods()).map(method -> method.getName()).filter(name -> name.startsWith("MHC_OP_"))
         .forEach(name -> known.add(name.substring(7).toLowerCase(Locale.ROOT)));
     assertThat(Suite.benchmarks()).extracting(benchmark -> benchmark.name().replaceFirst("\\..*", "")).isSubsetOf(known);
+  }
+
+  @Test
+  void aPeerThatDoesNotLoadEndsNothingElse() throws Exception {
+    Path out = folder.resolve("results");
+    assertThat(run("^peer broken$", "--out", out.toString())).isEqualTo(1);
+    assertThat(Results.read(Path.of(out + ".json")).failures())
+        .containsExactly("peer broken: java.lang.UnsatisfiedLinkError: no broken in java.library.path");
   }
 
   @Test

@@ -15,6 +15,7 @@ import dev.mhc.GemmConfig;
 import dev.mhc.HyperConnectionConfig.Preset;
 import dev.mhc.Tensor;
 import dev.mhc.bench.BoundaryCase;
+import dev.mhc.bench.BoundaryCheck;
 import dev.mhc.bench.Check;
 import dev.mhc.bench.Measure;
 import dev.mhc.bench.Rounds;
@@ -31,12 +32,14 @@ import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.ServiceLoader;
 import java.util.SplittableRandom;
 import java.util.function.LongConsumer;
 
 /**
  * What a call costs, in turns and on the same memory: a native function that does next to nothing, and the boundary,
- * called from C, through JNI, through FFM and, for the boundary, through the Java API. With the bytes a call allocates.
+ * called from C, through JNI, through FFM and, for the boundary, through the Java API, and in the ways of every {@link Caller}.
+ * With the bytes a call allocates.
  */
 public final class CallCost {
   /** The kind of these comparisons. */
@@ -58,6 +61,7 @@ public final class CallCost {
     calls.put("FFM", NoArguments::byFfm);
     calls.put("FFM, critical", NoArguments::byCriticalFfm);
     calls.put("JNI", count -> NoArguments.byJni(function.address(), count));
+    ServiceLoader.load(Caller.class).forEach(caller -> calls.put(caller.name(), caller.noArguments()));
     return measure("mhc_abi_version()", Map.of(), calls, seconds);
   }
 
@@ -65,13 +69,15 @@ public final class CallCost {
   public static Comparison boundary(long tokens, int threads, double seconds) {
     try (Device device = Device.cpu(CpuOptions.DEFAULT.withThreads(threads));
         var boundary = new BoundaryCase(device, Preset.PAPER.config(4), DType.BF16, tokens, WIDTH, 0)) {
-      boundary.boundary(boundary.first());
+      BoundaryCheck.forward(boundary);
       try (var raw = new RawBoundary(boundary, device.threads())) {
         var calls = new LinkedHashMap<String, LongConsumer>();
         calls.put("C", raw::fromC);
         calls.put("JNI", raw::byJni);
+        ServiceLoader.load(Caller.class).forEach(caller -> calls.put(caller.name(), raw.by(caller)));
         calls.put("FFM", raw::byFfm);
         calls.put("mhc's Java API", count -> byApi(boundary, count));
+        calls.forEach((name, call) -> requireSame(name, call, boundary.first()));
         var parameters = new LinkedHashMap<String, String>();
         parameters.put("tokens", String.valueOf(tokens));
         parameters.put("width", String.valueOf(WIDTH));
@@ -120,6 +126,18 @@ public final class CallCost {
     BoundaryCase.Set on = boundary.first();
     for (long i = 0; i < count; i++) {
       boundary.current().boundary(on.x(), on.f(), boundary.next(), on.xNext(), on.h());
+    }
+  }
+
+  /** One call gives the bits that are in the set, which is poisoned before. */
+  private static void requireSame(String name, LongConsumer call, BoundaryCase.Set on) {
+    double[] xNext = on.xNext().toDoubles();
+    double[] h = on.h().toDoubles();
+    Check.poison(on.xNext());
+    Check.poison(on.h());
+    call.accept(1);
+    if (!Arrays.equals(on.xNext().toDoubles(), xNext) || !Arrays.equals(on.h().toDoubles(), h)) {
+      throw new IllegalStateException("a boundary called by " + name + " gives other results");
     }
   }
 

@@ -19,6 +19,7 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.lang.invoke.MethodHandle;
+import java.util.function.LongConsumer;
 
 /**
  * The boundary of a {@link BoundaryCase} as a program calls it that does not use the Java API: an argument block made by
@@ -62,6 +63,11 @@ final class RawBoundary implements AutoCloseable {
     for (long i = 0; i < count; i++) {
       check(Jni.operation(function.address(), context.address(), arguments.address()));
     }
+  }
+
+  /** In another way. */
+  LongConsumer by(Caller caller) {
+    return caller.boundary(context, arguments);
   }
 
   private MemorySegment context(int threads) {
