@@ -63,7 +63,7 @@ public final class Communicator implements AutoCloseable {
    *
    * @param device of this rank; several ranks on CPUs may share one; ranks that share a GPU have a Device each
    * @param id from {@link #uniqueId(Device)}, the same for all
-   * @param ranks how many there are, at least 1
+   * @param ranks how many there are, at least 1; on CPUs 4096 at most
    * @param rank this one, 0 to ranks - 1
    * @param options how it behaves
    * @throws CommunicatorException if not all come in time
@@ -78,6 +78,7 @@ public final class Communicator implements AutoCloseable {
     if (device instanceof CudaDevice cuda) {
       return new Communicator(CudaCommunicator.init(cuda, id, ranks, rank, options));
     }
+    Check.range("ranks", ranks, 1, LocalTransport.MOST_RANKS);
     try {
       return new Communicator(new CpuCommunicator(device, LocalTransport.join(id, ranks, rank, options), options));
     } catch (Transport.Failure e) {
@@ -93,7 +94,7 @@ public final class Communicator implements AutoCloseable {
   /**
    * Makes the communicators of all ranks at once, for threads of this process.
    *
-   * @param devices one for each rank, all CPUs or all GPUs; the same CPU may stand more than once
+   * @param devices one for each rank, all CPUs or all GPUs; the same CPU may stand more than once; 4096 CPUs at most
    * @param options how they behave
    * @return the communicators, in the order of the ranks
    */
@@ -110,6 +111,7 @@ public final class Communicator implements AutoCloseable {
     if (devices.get(0) instanceof CudaDevice) {
       return held(CudaCommunicator.initGpus(devices.stream().map(CudaDevice.class::cast).toList(), options));
     }
+    Check.range("devices.size()", devices.size(), 1, LocalTransport.MOST_RANKS);
     LocalTransport[] transports = LocalTransport.all(devices.size());
     var communicators = new ArrayList<DeviceCommunicator>();
     for (int rank = 0; rank < transports.length; rank++) {

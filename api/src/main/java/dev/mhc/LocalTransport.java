@@ -4,6 +4,7 @@ package dev.mhc;
 import dev.mhc.CommunicatorException.Reason;
 import java.lang.foreign.MemorySegment;
 import java.util.ArrayDeque;
+import java.util.BitSet;
 import java.util.HashMap;
 import java.util.Map;
 import java.util.Queue;
@@ -13,6 +14,9 @@ import org.jspecify.annotations.Nullable;
 
 /** Between threads of a process: whoever comes second copies from the sender's memory to the receiver's. */
 final class LocalTransport implements Transport {
+  /** Ranks are threads: more would be none, and each pair of them has a place in a table. */
+  static final int MOST_RANKS = 4096;
+
   private static final Map<UniqueId, Group> FORMING = new HashMap<>();
 
   private final Group group;
@@ -38,7 +42,7 @@ final class LocalTransport implements Transport {
         long left = end - System.nanoTime();
         if (left <= 0) {
           int present = group.present();
-          group.leave(rank);
+          leave(group, id, rank);
           throw new Failure(Reason.TIMEOUT, 0, "only " + present + " of " + ranks + " ranks came within "
               + options.timeout());
         }
@@ -46,12 +50,20 @@ final class LocalTransport implements Transport {
           TimeUnit.NANOSECONDS.timedWait(FORMING, left);
         } catch (InterruptedException e) {
           Thread.currentThread().interrupt();
-          group.leave(rank);
+          leave(group, id, rank);
           throw new Failure(Reason.ABORTED, 0, "the thread of rank " + rank + " was interrupted");
         }
       }
     }
     return new LocalTransport(group, rank);
+  }
+
+  /** Gives up waiting; where nobody is left, the name is free again. */
+  private static void leave(Group group, UniqueId id, int rank) {
+    group.here.clear(rank);
+    if (group.here.isEmpty()) {
+      FORMING.remove(id, group);
+    }
   }
 
   /** The transports of all ranks at once. */
@@ -108,8 +120,8 @@ final class LocalTransport implements Transport {
   public void close(boolean failed) {
     group.ended.compareAndSet(rank, null, "rank " + rank + " has closed its communicator");
     for (int peer = 0; peer < group.ranks; peer++) { // what is left over would lead to memory that can go away
-      group.channel(rank, peer).clear();
-      group.channel(peer, rank).clear();
+      group.clear(rank, peer);
+      group.clear(peer, rank);
     }
   }
 
@@ -118,21 +130,30 @@ final class LocalTransport implements Transport {
     final int ranks;
     final AtomicReferenceArray<@Nullable String> ended;
     volatile @Nullable String aborted;
-    private final Channel[] channels;
-    private final boolean[] here;
+    private final AtomicReferenceArray<@Nullable Channel> channels; // made when first used
+    private final BitSet here = new BitSet();
 
     Group(int ranks) {
       this.ranks = ranks;
       ended = new AtomicReferenceArray<>(ranks);
-      here = new boolean[ranks];
-      channels = new Channel[ranks * ranks];
-      for (int i = 0; i < channels.length; i++) {
-        channels[i] = new Channel();
-      }
+      channels = new AtomicReferenceArray<>(ranks * ranks);
     }
 
     Channel channel(int from, int to) {
-      return channels[from * ranks + to];
+      Channel channel = channels.get(from * ranks + to);
+      if (channel == null) {
+        var made = new Channel();
+        Channel first = channels.compareAndExchange(from * ranks + to, null, made);
+        channel = first == null ? made : first;
+      }
+      return channel;
+    }
+
+    void clear(int from, int to) {
+      Channel channel = channels.get(from * ranks + to);
+      if (channel != null) {
+        channel.clear();
+      }
     }
 
     void enter(int rank, int expected) {
@@ -140,22 +161,14 @@ final class LocalTransport implements Transport {
         throw new IllegalArgumentException("ranks is " + expected + "; expected " + ranks
             + ", as the first rank with this id had it");
       }
-      if (here[rank]) {
+      if (here.get(rank)) {
         throw new IllegalArgumentException("rank is " + rank + "; expected one that is not there yet");
       }
-      here[rank] = true;
-    }
-
-    void leave(int rank) {
-      here[rank] = false;
+      here.set(rank);
     }
 
     int present() {
-      int count = 0;
-      for (boolean each : here) {
-        count += each ? 1 : 0;
-      }
-      return count;
+      return here.cardinality();
     }
 
     boolean isComplete() {

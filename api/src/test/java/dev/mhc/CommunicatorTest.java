@@ -213,6 +213,18 @@ class CommunicatorTest {
   }
 
   @Test
+  void manyRanks() {
+    UniqueId id = Communicator.uniqueId();
+    CommunicatorOptions hasty = CommunicatorOptions.DEFAULT.withTimeout(Duration.ofMillis(50));
+    var e = catchThrowableOfType(CommunicatorException.class, () -> Communicator.init(device, id, 4096, 4095, hasty));
+    assertFailure(e, Reason.TIMEOUT, "only 1 of 4096 ranks came within PT0.05S");
+    refused(() -> Communicator.init(device, id, 4097, 0, hasty), "ranks is 4097; expected 1 to 4096");
+    refused(() -> Communicator.init(device, id, Integer.MAX_VALUE, 0, hasty), "ranks is 2147483647; expected 1 to 4096");
+    refused(() -> Communicator.initAll(Collections.nCopies(5000, device)), "devices.size() is 5000; expected 1 to 4096");
+    Communicator.init(device, id, 1, 0, hasty).close(); // who waited in vain has left nothing behind
+  }
+
+  @Test
   void aloneItIsTheWorld() {
     try (Communicator world = Communicator.world(device, CommunicatorOptions.DEFAULT)) {
       assertThat(world.ranks()).isEqualTo(1);
