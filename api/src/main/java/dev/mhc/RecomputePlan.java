@@ -23,9 +23,12 @@ import org.jspecify.annotations.Nullable;
 public record RecomputePlan(int blockLength, List<Integer> blockStarts, double storedPerChannel,
     double transientPerChannel) {
 
-  /** Copies the list. */
+  /** Checks the list, and copies it. */
   public RecomputePlan {
-    blockStarts = List.copyOf(Check.given("blockStarts", blockStarts, "a list"));
+    for (int i = 0; i < Check.given("blockStarts", blockStarts, "a list").size(); i++) {
+      Check.given("blockStarts[" + i + "]", blockStarts.get(i), "a layer");
+    }
+    blockStarts = List.copyOf(blockStarts);
   }
 
   /**

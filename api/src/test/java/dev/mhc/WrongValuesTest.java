@@ -99,6 +99,12 @@ class WrongValuesTest {
   }
 
   @Test
+  void ofRecomputePlan() {
+    refuses(() -> new RecomputePlan(2, null, 1, 1), "blockStarts is null");
+    refuses(() -> new RecomputePlan(2, Arrays.asList(0, null), 1, 1), "blockStarts[1] is null");
+  }
+
+  @Test
   void ofFp8GemmConfig() {
     refuses(() -> Fp8GemmConfig.tiled(-1, 1, 1, BF16), "m is -1");
     refuses(() -> Fp8GemmConfig.tiled(1L << 31, 1, 1, BF16), "m is 2147483648");
