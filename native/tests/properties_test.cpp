@@ -235,7 +235,7 @@ TEST_P(Properties, every_tail_ends_before_the_protected_page) {
     s.tokens = 2;
     for (const Types& types : kTypes) {
       s.types = types;
-      for (int64_t width = 1; width <= (full() ? 140 : 35); width += few(tier) ? 10 : 1) {
+      for (int64_t width = 1; width <= (full() ? 140 : 35); width += few(tier) ? 5 : 1) {
         s.width = width;
         auto call = make(s);
         ASSERT_RUNS(*call, context);

@@ -20,7 +20,8 @@
  *
  * Conventions of this header
  *   - Every function that can fail returns mhc_status. On anything but MHC_OK, mhc_last_error() holds a sentence that
- *     names the function, the argument, its value and what was expected; outputs are untouched.
+ *     names the function, the argument, its value and what was expected; outputs are untouched, but for MHC_DEVICE_ERROR,
+ *     after which they are undefined.
  *   - Tensors are descriptors laid out exactly as DLPack's DLTensor. Strides are honoured; the last dimension has to be
  *     contiguous unless said otherwise. Data has to be aligned to its element, nothing more.
  *   - Streams ([T, n, C]) and layer tensors ([T, C]) are bfloat16, float16 or float32: all of one type, or streams in
@@ -178,12 +179,14 @@ typedef struct mhc_traffic {
 MHC_API mhc_status mhc_context_create(const mhc_context_options* options, mhc_context** context);
 /* NULL does nothing. No call may be running in the context. */
 MHC_API mhc_status mhc_context_destroy(mhc_context* context);
+/* What a context is and has; it does not change but for workspace. */
 MHC_API mhc_status mhc_context_get_info(mhc_context* context, mhc_context_info* info);
 /* Grows the workspace to at least this many bytes; never shrinks it. Operations themselves allocate nothing. On a GPU growing
  * is refused while a stream is captured, and the memory that it outgrows stays until the context ends, since graphs that were
  * captured before use it. A graph keeps using the workspace of its context: capture with one that lives as long as the graph
  * and runs nothing else at the same time. */
 MHC_API mhc_status mhc_context_reserve(mhc_context* context, size_t bytes);
+/* MHC_UNSUPPORTED of a context that does not count. */
 MHC_API mhc_status mhc_context_get_traffic(mhc_context* context, mhc_traffic* traffic);
 /* How many devices of a type can be used, 0 if none. */
 MHC_API int32_t mhc_device_count(int32_t device_type);

@@ -73,10 +73,11 @@ public record RecomputePlan(int blockLength, List<Integer> blockStarts, double s
    * The first layer behind a block.
    *
    * @param block its index, from 0
-   * @param layers of the model
+   * @param layers of the model, more than the last block's first
    */
   public int blockEnd(int block, int layers) {
     Check.range("block", block, 0, blockStarts.size() - 1L);
+    Check.range("layers", layers, blockStarts.getLast() + 1L, 1_000_000);
     return block + 1 < blockStarts.size() ? blockStarts.get(block + 1) : layers;
   }
 

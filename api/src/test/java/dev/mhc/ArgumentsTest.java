@@ -527,6 +527,7 @@ class ArgumentsTest {
     refuses(() -> RecomputePlan.ofEvenStages(4, 4, 0), "stages is 0", "1 to 4");
     refuses(() -> RecomputePlan.of(4, 4).blockEnd(-1, 4), "block is -1", "expected");
     refuses(() -> RecomputePlan.of(4, 4).blockEnd(4, 4), "block is 4", "expected");
+    refuses(() -> RecomputePlan.of(30, 4).blockEnd(0, 25), "layers is 25", "expected", "26 to 1000000");
   }
 
   /** Streams and layer tensors of types that do not go together. */
