@@ -47,6 +47,12 @@ TEST(Plugin, a_library_of_another_version_is_refused) {
               testing::ExitedWithCode(kAsExpected), "");
 }
 
+// Whose structures may be others: nothing of it but that may be looked at.
+TEST(Plugin, a_library_of_the_same_version_and_other_sources_is_refused) {
+  EXPECT_EXIT(ask(MHC_OTHER_BUILD, MHC_LIBRARY_NOT_FOUND, {MHC_OTHER_BUILD, "is of version 0.1.0+000000000000", "expected version 0.1.0+"}),
+              testing::ExitedWithCode(kAsExpected), "");
+}
+
 // With no library named: a libmhc of its own in a fresh folder, with this file beside it as libmhc_cuda.so unless it is empty.
 // Ends the process.
 [[noreturn]] void search(const std::string& beside, const std::vector<std::string>& words) {

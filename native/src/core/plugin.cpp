@@ -37,10 +37,10 @@ bool open_at(const std::string& place, const char* whence, Opened* opened) {
     return false;
   }
   const auto* plugin = static_cast<const Plugin*>(dlsym(library, "mhc_plugin"));
-  if (!plugin || std::strcmp(plugin->build, kPluginBuild) != 0) {
+  if (!plugin || std::strcmp(plugin->build, MHC_PLUGIN_BUILD) != 0) {
     opened->why += "\n  " + place + " (" + whence + "): " +
                    (plugin ? std::string("is of version ") + plugin->build : "is not mhc's CUDA library") + ", expected version " +
-                   kPluginBuild;
+                   MHC_PLUGIN_BUILD;
     dlclose(library);
     return false;
   }

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Between libmhc and libmhc_cuda, two halves of one build: neither is meant to meet another version of the other.
+// Between libmhc and libmhc_cuda, two halves of one build: neither is meant to meet another version of the other, nor one of
+// the same version whose structures were others. The build gives both MHC_PLUGIN_BUILD, the version and a digest of mhc.h and
+// of the headers here.
 #pragma once
 
 #include "core/backend.h"
@@ -15,15 +17,10 @@ struct PluginHost {
 
 // The symbol "mhc_plugin" of libmhc_cuda.
 struct Plugin {
-  const char* build;  // has to be kPluginBuild
+  const char* build;  // has to be MHC_PLUGIN_BUILD
   int32_t (*device_count)();
   mhc_status (*create)(const PluginHost& host, const mhc_context_options& options, std::unique_ptr<Backend>* backend);
 };
-
-#define MHC_PLUGIN_TEXT_(x) #x
-#define MHC_PLUGIN_TEXT(x) MHC_PLUGIN_TEXT_(x)
-inline constexpr char kPluginBuild[] =
-    MHC_PLUGIN_TEXT(MHC_VERSION_MAJOR) "." MHC_PLUGIN_TEXT(MHC_VERSION_MINOR) "." MHC_PLUGIN_TEXT(MHC_VERSION_PATCH);
 
 // The CUDA library, opened on first use: nullptr, and the sentence of a failed status, where there is none.
 const Plugin* cuda_plugin(const char** why);

@@ -220,5 +220,5 @@ mhc_status create(const PluginHost& from, const mhc_context_options& options, st
 }  // namespace
 }  // namespace mhc::cuda
 
-extern "C" __attribute__((visibility("default"))) const mhc::Plugin mhc_plugin = {mhc::kPluginBuild, mhc::cuda::count_devices,
+extern "C" __attribute__((visibility("default"))) const mhc::Plugin mhc_plugin = {MHC_PLUGIN_BUILD, mhc::cuda::count_devices,
                                                                                    mhc::cuda::create};

@@ -1,5 +1,0 @@
-// SPDX-License-Identifier: Apache-2.0
-// A libmhc_cuda of a version that never was.
-#include "core/plugin.h"
-
-extern "C" __attribute__((visibility("default"))) const mhc::Plugin mhc_plugin = {"0.0.7", nullptr, nullptr};
