@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.mhc.bench.peers;
 
+import dev.mhc.CpuTier;
 import org.bytedeco.javacpp.Loader;
 import org.bytedeco.javacpp.Pointer;
 import org.bytedeco.javacpp.annotation.Cast;
@@ -13,6 +14,7 @@ import org.bytedeco.javacpp.annotation.Platform;
 @Platform(include = "mhc/mhc.h", link = "mhc", library = "jnimhc")
 final class JavaCppFunctions {
   static {
+    CpuTier.available(); // has libmhc loaded; else that of the build would be, beside the one that all other calls go to
     Loader.load();
   }
 

@@ -22,9 +22,10 @@ final class Nd4jChain {
     long n = in.x.size(1);
     long width = in.x.size(2);
     INDArray xNext = Nd4j.matmul(in.res, in.x);
-    xNext.addi(in.post.reshape(tokens, n, 1).mul(in.f.reshape(tokens, 1, width)));
+    xNext.addi(Nd4j.matmul(in.post.reshape(tokens, n, 1), in.f.reshape(tokens, 1, width)));
     INDArray flat = xNext.reshape(tokens, n * width);
-    INDArray rms = Transforms.sqrt(flat.mul(flat).mean(true, 1).addi(EPS), false);
+    INDArray norm = flat.norm2(true, 1);
+    INDArray rms = Transforms.sqrt(norm.mul(norm).divi(n * width).addi(EPS), false);
     INDArray mix = flat.mmul(in.projection.transpose()).diviColumnVector(rms);
     INDArray pre = Transforms.sigmoid(logits(in, mix, 0, n, 0), false);
     INDArray post = Transforms.sigmoid(logits(in, mix, n, 2 * n, 1), false).muli(2);

@@ -10,21 +10,14 @@ import dev.mhc.bench.BoundaryCase;
 import dev.mhc.bench.BoundaryCheck;
 import dev.mhc.bench.Peer;
 import dev.mhc.bench.Rows;
-import dev.mhc.bench.calls.CallCost;
-import dev.mhc.bench.report.Comparison;
-import java.io.IOException;
-import java.lang.foreign.MemorySegment;
-import java.nio.file.Files;
-import java.nio.file.Path;
 import java.util.HashMap;
-import java.util.List;
 import java.util.ServiceLoader;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 
-/** Other libraries give what mhc gives, and JavaCPP calls the library that everything else calls. */
+/** Other libraries give what mhc gives, or it is said. */
 class PeersTest {
   private static final int TOKENS = 5;
   private static final int WIDTH = 64;
@@ -46,12 +39,22 @@ class PeersTest {
     assertThat(peers().map(Peer::name)).containsExactlyInAnyOrder("libtorch 2.7.1", "ND4J 1.0.0-M2.1");
   }
 
-  @ParameterizedTest
-  @MethodSource("peers")
-  void agrees(Peer peer) {
+  private interface Use {
+    void of(BoundaryCase boundary, Peer.Work work);
+  }
+
+  private static void work(Peer peer, Use use) {
     try (Device device = Device.cpu();
         BoundaryCase boundary = boundary(device, peer);
         Peer.Work work = peer.work(boundary, device.threads())) {
+      use.of(boundary, work);
+    }
+  }
+
+  @ParameterizedTest
+  @MethodSource("peers")
+  void agrees(Peer peer) {
+    work(peer, (boundary, work) -> {
       assertThat(boundary.sets()).isGreaterThan(1);
       work.check();
       for (int i = 0; i <= boundary.sets(); i++) { // on all rows, and again
@@ -59,22 +62,20 @@ class PeersTest {
         work.forwardAndBackward();
       }
       work.check();
-    }
+    });
   }
 
   @ParameterizedTest
   @MethodSource("peers")
   void aDifferenceIsFound(Peer peer) {
-    try (Device device = Device.cpu();
-        BoundaryCase boundary = boundary(device, peer);
-        Peer.Work work = peer.work(boundary, device.threads())) {
+    work(peer, (boundary, work) -> {
       float[] dH = Rows.read(boundary.first().dH());
       boundary.afterEach(operation -> { // behind mhc's forward, before its backward and theirs
         dH[0] += operation.equals("boundary backward") ? 1 : 0;
         Rows.write(boundary.first().dH(), dH);
       });
       assertThatIllegalStateException().isThrownBy(work::check).withMessageMatching("d[A-Z].* of .* and of mhc differ by .*");
-    }
+    });
   }
 
   @Test
@@ -85,31 +86,6 @@ class PeersTest {
       var ours = new Ours(boundary);
       assertThatIllegalStateException().isThrownBy(() -> ours.requireForward("theirs", new HashMap<>()))
           .withMessageContaining("theirs gives []; expected [xNext, h, preMix, postMix, resMix]");
-    }
-  }
-
-  @Test
-  void javaCppIsAmongTheCallsAndAllocatesNothing() {
-    for (Comparison calls : List.of(CallCost.noArguments(0.1), CallCost.boundary(TOKENS, 1, 0.1))) {
-      assertThat(calls.entries()).filteredOn(entry -> entry.name().equals("JavaCPP")).singleElement()
-          .satisfies(entry -> assertThat(entry.bytesPerCall()).isZero());
-    }
-  }
-
-  @Test
-  void aFailedCallThroughJavaCppIsNoResult() {
-    assertThatIllegalStateException()
-        .isThrownBy(() -> new JavaCpp().boundary(MemorySegment.NULL, MemorySegment.NULL).accept(1))
-        .withMessage("status is 1; expected 0");
-  }
-
-  /** Linked against libmhc, it has to get the one that Java loaded. */
-  @Test
-  void thereIsOneLibmhc() throws IOException {
-    new JavaCpp().noArguments().accept(1);
-    try (Stream<String> mapped = Files.lines(Path.of("/proc/self/maps"))) {
-      assertThat(mapped.filter(line -> line.matches(".*/libmhc[.-][^/]*")).map(line -> line.replaceFirst(".*?/", "/")).distinct())
-          .hasSize(1);
     }
   }
 }
