@@ -31,7 +31,7 @@ final class Collectives {
     for (DType type : types) {
       for (int count : counts) {
         for (ReduceOp op : count > 10_000 ? new ReduceOp[] {ReduceOp.SUM} : ReduceOp.values()) {
-          if (op != ReduceOp.AVERAGE || type != DType.INT32) {
+          if (combines(type, op)) {
             allReduce(seed, type, count, op);
             reduceScatter(seed, type, count / ranks, op);
           }
@@ -41,6 +41,12 @@ final class Collectives {
     }
     movement(seed, DType.E8M0, 100);
     communicator.barrier();
+  }
+
+  /** Whether ranks can: FP8 not with every GPU and NCCL. */
+  private boolean combines(DType type, ReduceOp op) {
+    return type == DType.FP8_E4M3 ? !(device instanceof CudaDevice gpu) || gpu.computeCapability() >= 90 && Nccl.version() >= 22400
+        : type != DType.INT32 || op != ReduceOp.AVERAGE;
   }
 
   private void allReduce(long seed, DType type, int count, ReduceOp op) {
