@@ -26,19 +26,22 @@ void post_backward_token(const PostBackwardProblem& p, bool past_caches, int64_t
   alignas(64) float d[kChunkVectors * kRoom * W], f[kChunk];
   for (int64_t c = 0; c < p.sizes.width; c += kChunk) {
     int64_t left = p.sizes.width - c;
-    for (int o = 0; o < n; ++o) {
-      const X* from = p.d_x_next.at<X>(token, o) + c;
-      for (int v = 0; v * W < std::min(left, kChunk); ++v) {
-        prefetch(from + p.d_x_next.stride[0] + v * W);  // of the next token
-        prefetch(p.x.at<X>(token, o) + p.x.stride[0] + c + v * W);
-        store(d + (v * n + o) * W, load_upto(from + v * W, left - v * W));
-      }
-    }
     const LayerRow<H> layer = layer_row<H>(p, token, c, f);
     PostOutputs<X, H> out{p.d_x ? p.d_x.at<X>(token) + c : nullptr, p.d_x.stride[1],
                           p.d_f ? p.d_f.at<H>(token) + c : nullptr, p.accumulate_inputs, past_caches};
+    const X *d_next = p.d_x_next.at<X>(token) + c, *x = p.x.at<X>(token) + c;
+    const int64_t d_token = p.d_x_next.stride[0], d_stream = p.d_x_next.stride[1];
+    const int64_t x_token = p.x.stride[0], x_stream = p.x.stride[1];
+    auto gradient = [=](int v, F* value) MHC_INLINE {
+      for (int o = 0; o < n; ++o) {
+        const X* from = d_next + o * d_stream + v * W;
+        prefetch(from + d_token);  // of the next token
+        prefetch(x + o * x_stream + v * W + x_token);
+        value[o] = load_upto(from, left - v * W);
+      }
+    };
     auto to_inputs = [&](auto whole) {
-      post_backward_chunk<X, H, N, whole>(mix, n, d, n * W, p.x.at<X>(token) + c, p.x.stride[1], layer, left, out,
+      post_backward_chunk<X, H, N, whole>(mix, n, gradient, d, n * W, x, x_stream, layer, left, out,
                                           dots);
     };
     left >= kChunk ? to_inputs(std::true_type{}) : to_inputs(std::false_type{});
