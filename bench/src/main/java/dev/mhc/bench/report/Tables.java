@@ -107,13 +107,17 @@ public final class Tables {
   static String over(double[] first, double[] second) {
     Paired ratio = Paired.ratio(first, second);
     if (Math.abs(ratio.median() - 1) > 0.2) {
-      return String.format(Locale.ROOT, "%.3g× [%.3g … %.3g]", ratio.median(), ratio.low(), ratio.high());
+      return times(ratio.median()) + "× [" + times(ratio.low()) + " … " + times(ratio.high()) + "]";
     }
     Paired difference = Paired.difference(first, second);
     return difference.excludes(0) ? String.format(Locale.ROOT, "%s [%s … %s], %+.2f %%", signed(difference.median()),
         signed(difference.low()), signed(difference.high()), 100 * (ratio.median() - 1))
         : String.format(Locale.ROOT, "no difference beyond noise, %+.2f … %+.2f %%", 100 * (ratio.low() - 1),
             100 * (ratio.high() - 1));
+  }
+
+  private static String times(double ratio) {
+    return String.format(Locale.ROOT, ratio < 100 ? "%.3g" : "%.0f", ratio);
   }
 
   private static String signed(double seconds) {
