@@ -5,27 +5,21 @@
 
 namespace mhc::cpu {
 
-namespace plain {
-extern const Tier tier;
-}
-namespace counting {
-extern const Tier tier;
-}
+// Weak: a build may leave some out (MHC_TIERS).
+#define MHC_DECLARE_TIER(name)             \
+  namespace name {                         \
+  [[gnu::weak]] extern const Tier tier;    \
+  }
+MHC_DECLARE_TIER(plain)
+MHC_DECLARE_TIER(counting)
 #if defined(__x86_64__)
-namespace avx2 {
-extern const Tier tier;
-}
-namespace avx512 {
-extern const Tier tier;
-}
-namespace avx512_bf16 {
-extern const Tier tier;
-}
+MHC_DECLARE_TIER(avx2)
+MHC_DECLARE_TIER(avx512)
+MHC_DECLARE_TIER(avx512_bf16)
 #elif defined(__aarch64__)
-namespace neon {
-extern const Tier tier;
-}
+MHC_DECLARE_TIER(neon)
 #endif
+#undef MHC_DECLARE_TIER
 
 const Tier* find_tier(mhc_cpu_tier wanted) {
   switch (wanted) {
