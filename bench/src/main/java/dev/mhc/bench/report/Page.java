@@ -58,7 +58,7 @@ public final class Page {
   // ------------------------------------------------------------------------------------------------ operations
 
   /** The largest shape that every operation has. */
-  private List<Measurement> largest() {
+  static List<Measurement> largest(Results results) {
     return results.measurements().stream().filter(m -> !m.isLimit() && isStandard(m))
         .collect(java.util.stream.Collectors.toMap(Measurement::name, m -> m,
             (a, b) -> size(a) >= size(b) ? a : b, java.util.LinkedHashMap::new)).values().stream().toList();
@@ -74,7 +74,7 @@ public final class Page {
   }
 
   private void operations() {
-    List<Measurement> shown = largest();
+    List<Measurement> shown = largest(results);
     if (shown.isEmpty()) {
       return;
     }
@@ -82,6 +82,9 @@ public final class Page {
     html.paragraph(Tables.shape(shown.get(0).parameters())
         + ". The roof: what a copy and what multiply-adds in registers allow. Point at a dot for its name.");
     html.plots(roofline(shown), fractions(shown));
+    html.heading(Floors.TITLE);
+    html.paragraph(Floors.WORDS);
+    html.table(Floors.HEADS, Floors.rows(results), "");
     var forms = new ArrayList<String>();
     forms(shown, "boundary", "The same boundary, cut into more operations", forms);
     forms(shown, "boundary(Norm|Fp8)", "The same with RMSNorm and FP8 of h, in one pass and apart", forms);

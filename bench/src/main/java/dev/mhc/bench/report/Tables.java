@@ -31,6 +31,10 @@ public final class Tables {
   public static String markdown(Results results) {
     var text = new StringBuilder("<!-- SPDX-License-Identifier: Apache-2.0 -->\n# Benchmarks\n\n");
     text.append(machine(results.machine())).append("\n\n").append(markdown(HEADS, rows(results)));
+    if (!Floors.rows(results).isEmpty()) {
+      text.append("\n## ").append(Floors.TITLE).append("\n").append(Floors.WORDS).append("\n\n")
+          .append(markdown(Floors.HEADS, Floors.rows(results)));
+    }
     for (Comparison each : results.comparisons()) {
       text.append("\n## ").append(title(each)).append('\n')
           .append(markdown(comparisonHeads(each), comparisonRows(each)));

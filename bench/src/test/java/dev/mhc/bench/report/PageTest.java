@@ -69,6 +69,19 @@ class PageTest {
   }
 
   @Test
+  void floorsAreShownApart() {
+    assertThat(Page.of(results)).contains(Floors.TITLE);
+    // Of 4.1 ms, bytes take 2.05 and multiply-adds 2.46: they overlap. The backward's 8.2 ms are longer than both.
+    assertThat(Floors.rows(results)).filteredOn(row -> row.get(0).equals("boundary.forward")).singleElement()
+        .satisfies(row -> assertThat(row.get(2)).matches("2\\.\\d+ ms, (49|50|51) %"))
+        .satisfies(row -> assertThat(row.get(3)).matches("2\\.\\d+ ms, (59|60|61) %"))
+        .satisfies(row -> assertThat(row.get(5)).isEqualTo("nothing"));
+    assertThat(Floors.rows(results)).filteredOn(row -> row.get(0).equals("boundary.backward")).singleElement()
+        .satisfies(row -> assertThat(row.get(5)).endsWith(" %"));
+    assertThat(Tables.markdown(results)).contains("## " + Floors.TITLE, "| boundary.forward | ");
+  }
+
+  @Test
   void ticksAreRound() {
     assertThat(Plot.ticks(0, 9.3, false, 5)).containsExactly(0.0, 2.0, 4.0, 6.0, 8.0);
     assertThat(Plot.ticks(0.9, 60, true, 5)).containsExactly(1.0, 2.0, 5.0, 10.0, 20.0, 50.0);
