@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /**
- * jextract's output for {@code mhc.h}, the CUDA runtime, cuBLASLt, NCCL, Open MPI and OpenBLAS, and what finds
+ * jextract's output for {@code mhc.h}, the CUDA runtime, cuBLASLt, cuBLAS, NCCL, Open MPI and OpenBLAS, and what finds
  * and loads these libraries.
  *
  * <p>All restricted calls of mhc happen in this module, so {@code --enable-native-access=dev.mhc.bindings} suffices.
@@ -12,6 +12,8 @@ module dev.mhc.bindings {
     exports dev.mhc.bindings to
             dev.mhc;
     exports dev.mhc.bindings.generated to
+            dev.mhc;
+    exports dev.mhc.bindings.generated.cublas to
             dev.mhc;
     exports dev.mhc.bindings.generated.cublaslt to
             dev.mhc;

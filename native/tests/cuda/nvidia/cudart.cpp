@@ -71,9 +71,27 @@ int drain(Device& device, std::unique_lock<std::mutex>& lock, Stream* stream) {
   return device.sticky();
 }
 
+// Page-locked memory of the host, and its bytes.
+std::map<const char*, size_t>& locked() {
+  static std::map<const char*, size_t> map;
+  return map;
+}
+
+bool is_locked(const void* memory) {
+  const auto after = locked().upper_bound(static_cast<const char*>(memory));
+  return after != locked().begin() && memory < std::prev(after)->first + std::prev(after)->second;
+}
+
 int copy(Device& device, void* to, const void* from, size_t bytes, void* stream) {
   if (bytes == 0) return kSuccess;
   if (!device.is_valid(to, bytes) || !device.is_valid(from, bytes)) return kInvalidValue;
+  const Stream* place = device.stream(stream);
+  if (device.owns(to) && !device.owns(from) && !is_locked(from) && place && !place->capture) {  // staged before the call returns
+    const auto* start = static_cast<const char*>(from);
+    return device.enqueue(stream, "memcpy", once([to, staged = std::vector<char>(start, start + bytes)] {
+                            std::memcpy(to, staged.data(), staged.size());
+                          }));
+  }
   return device.enqueue(stream, "memcpy", once([=] { std::memmove(to, from, bytes); }));
 }
 
@@ -209,12 +227,14 @@ MHC_STAND_IN_API int cudaFree(void* memory) {
 MHC_STAND_IN_API int cudaHostAlloc(void** memory, size_t bytes, unsigned) {
   return call("cudaHostAlloc", [&](Device&, auto&) {
     *memory = std::aligned_alloc(4096, (bytes + 4096) / 4096 * 4096);
+    if (*memory) locked()[static_cast<char*>(*memory)] = bytes;
     return *memory ? kSuccess : kOutOfMemory;
   });
 }
 MHC_STAND_IN_API int cudaFreeHost(void* memory) {
   return call("cudaFreeHost", [&](Device& device, auto& lock) {
     device.wait(lock, [&] { return !device.advance(); });
+    locked().erase(static_cast<char*>(memory));
     std::free(memory);
     return kSuccess;
   });

@@ -103,13 +103,22 @@ void Device::recycle(char* block) {
   blocks_.erase(found);
 }
 
+const Device::Block* Device::block_of(const char* memory, size_t bytes) const {
+  auto after = blocks_.upper_bound(const_cast<char*>(memory));
+  if (after == blocks_.begin()) return nullptr;
+  const auto& [block, extent] = *std::prev(after);
+  return memory + bytes <= block + extent.bytes ? &extent : nullptr;
+}
+
 bool Device::is_valid(const void* memory, size_t bytes) const {
   const char* start = static_cast<const char*>(memory);
   if (start + bytes <= base_ || start >= base_ + bytes_) return true;
-  auto after = blocks_.upper_bound(const_cast<char*>(start));
-  if (after == blocks_.begin()) return false;
-  const auto& [block, extent] = *std::prev(after);
-  return extent.valid && start + bytes <= block + extent.bytes;
+  const Block* block = block_of(start, bytes);
+  return block && block->valid;
+}
+
+bool Device::is_there(const void* memory, size_t bytes) const {
+  return owns(memory) && block_of(static_cast<const char*>(memory), bytes);
 }
 
 // ------------------------------------------------------------------------------------------------------------- streams

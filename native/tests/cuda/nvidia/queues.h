@@ -84,6 +84,10 @@ class MHC_STAND_IN_SHARED Device {
   void recycle(char* block);
   // Whether all of it is in one block that is valid, or none of it is device memory.
   bool is_valid(const void* memory, size_t bytes) const;
+  // For work that has begun: or in one whose turn to be freed has not come.
+  bool is_there(const void* memory, size_t bytes) const;
+  // Whether it is device memory.
+  bool owns(const void* memory) const { return memory >= base_ && memory < base_ + bytes_; }
   size_t bytes_of(char* block) const { return blocks_.at(block).bytes; }
   size_t used() const { return used_; }
   size_t total() const { return bytes_; }
@@ -119,15 +123,18 @@ class MHC_STAND_IN_SHARED Device {
   int sticky() const { return sticky_; }
 
  private:
-  Device();
-  bool step(Stream& stream);
-  bool step();
-  void maybe_advance();
-
   struct Block {
     size_t bytes, room;
     bool valid;
   };
+
+  Device();
+  // In which all of it is, or null.
+  const Block* block_of(const char* memory, size_t bytes) const;
+  bool step(Stream& stream);
+  bool step();
+  void maybe_advance();
+
   char* base_;
   size_t bytes_, used_ = 0;
   std::map<char*, Block> blocks_;

@@ -42,8 +42,8 @@ public final class Blas {
   }
 
   /**
-   * {@code D = A B} for matrices that lie anywhere, as many as the lists have, all of the shapes and types of the first; one
-   * after the other.
+   * {@code D = A B} for matrices that lie anywhere, as many as the lists have, all of the shapes and types of the first, as
+   * {@link Gemm#run(List, List, Tensor, List)} computes them.
    *
    * @param a {@code [m, k]} {@link DType#BF16}, {@link DType#FP16} or {@link DType#FP32} each
    * @param b {@code [k, n]} each, of the type of a

@@ -3,9 +3,12 @@ package dev.mhc;
 
 import dev.mhc.bindings.VendorLibrary;
 import dev.mhc.bindings.generated.cublaslt.cublaslt_h;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
 import org.jspecify.annotations.Nullable;
 
-/** cuBLASLt: its version, and what its statuses mean in Java. */
+/** cuBLASLt: its version, and what its statuses mean in Java; cuBLAS has the same. */
 final class Cublas {
   private Cublas() {}
 
@@ -27,6 +30,15 @@ final class Cublas {
   static void check(int code, String function, @Nullable String device) {
     if (code != cublaslt_h.CUBLAS_STATUS_SUCCESS()) {
       throw failure(code, function, device);
+    }
+  }
+
+  /** The pointer that a function puts where its argument says. */
+  static MemorySegment pointer(String function, @Nullable String device, Cuda.Getter getter) {
+    try (Arena arena = Arena.ofConfined()) {
+      MemorySegment result = arena.allocate(ValueLayout.ADDRESS);
+      check(getter.call(result), function, device);
+      return result.get(ValueLayout.ADDRESS, 0);
     }
   }
 

@@ -4,7 +4,7 @@ package dev.mhc;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A function of cuBLASLt failed. {@link #code()} is its {@code cublasStatus_t}, {@link #status()} the name of that,
+ * A function of cuBLASLt or cuBLAS failed. {@link #code()} is its {@code cublasStatus_t}, {@link #status()} the name of that,
  * such as {@code CUBLAS_STATUS_NOT_SUPPORTED}.
  */
 public final class CublasException extends MhcException {

@@ -18,11 +18,7 @@ final class CublasLt {
   }
 
   MemorySegment pointer(String function, Cuda.Getter getter) {
-    try (Arena arena = Arena.ofConfined()) {
-      MemorySegment result = arena.allocate(ValueLayout.ADDRESS);
-      Cublas.check(getter.call(result), function, device);
-      return result.get(ValueLayout.ADDRESS, 0);
-    }
+    return Cublas.pointer(function, device, getter);
   }
 
   /** cudaDataType of an element type. */

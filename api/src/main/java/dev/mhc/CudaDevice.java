@@ -60,6 +60,8 @@ public final class CudaDevice extends Device {
   private final int sharedBytes;
   private final String pciBusId;
   private @Nullable CublasLt cublas;
+  private @Nullable CublasHandle cublasHandle;
+  private boolean lacksCublas;
   private @Nullable Capture capture;
   private boolean broken;
 
@@ -418,6 +420,24 @@ public final class CudaDevice extends Device {
     return made;
   }
 
+  /** cuBLAS likewise; null where it is missing. Call with this device current. */
+  @Nullable CublasHandle cublasHandle() {
+    if (cublasHandle == null && !lacksCublas) {
+      try {
+        cublasHandle = new CublasHandle(name());
+      } catch (NativeLibraryException e) {
+        lacksCublas = true;
+        Native.LOG.log(Level.INFO, "products of lists are computed one by one: {0}", e.getMessage());
+      }
+    }
+    return cublasHandle;
+  }
+
+  /** Whether it has been looked for and is missing. */
+  boolean lacksCublas() {
+    return lacksCublas;
+  }
+
   // ------------------------------------------------------------------------------------------------ memory
 
   @Override
@@ -528,6 +548,9 @@ public final class CudaDevice extends Device {
     frees.release();
     captured.forEach(this::destroyContext);
     giveBack("cudaMemPoolDestroy", () -> cudart_h.cudaMemPoolDestroy(pool));
+    if (cublasHandle != null) {
+      cublasHandle.close();
+    }
     if (cublas != null) {
       cublas.close();
     }

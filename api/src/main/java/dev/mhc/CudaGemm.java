@@ -3,22 +3,26 @@ package dev.mhc;
 
 import dev.mhc.GemmConfig.Precision;
 import dev.mhc.bindings.generated.cublaslt.cublaslt_h;
+import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /** A product on a GPU. */
 final class CudaGemm extends Gemm {
   private final CudaProduct product;
+  private final @Nullable CudaBatch batch; // none for products with an epilogue, which cuBLAS does not have
   private final @Nullable Tensor zeros; // operands of a product over k = 0, which cuBLASLt does not take: of k = 1
 
   CudaGemm(CudaDevice device, GemmConfig config) {
     super(device, config);
     boolean tf32 = config.aType() == DType.FP32 && config.precision() == Precision.TF32;
-    var form = new LtPlan.Form(config.transposeA(), config.transposeB(),
-        tf32 ? cublaslt_h.CUBLAS_COMPUTE_32F_FAST_TF32() : cublaslt_h.CUBLAS_COMPUTE_32F(), config.bias(), config.activation(), 0, 0);
+    int compute = tf32 ? cublaslt_h.CUBLAS_COMPUTE_32F_FAST_TF32() : cublaslt_h.CUBLAS_COMPUTE_32F();
+    var form = new LtPlan.Form(config.transposeA(), config.transposeB(), compute, config.bias(), config.activation(), 0, 0);
     boolean nothing = config.k() == 0 && config.m() > 0 && config.n() > 0;
     GemmConfig taken = nothing ? config.withInner(1) : config;
     product = new CudaProduct(device, form, matrix(taken.aType(), taken.aShape()), matrix(taken.bType(), taken.bShape()),
         matrix(taken.dType(), taken.dShape()), config.bias() ? config.dType() : null);
+    batch = config.bias() || config.activation() != Activation.NONE || product.isEmpty() || nothing ? null
+        : new CudaBatch(device, config, compute);
     try {
       zeros = nothing ? Tensor.allocate(device, config.aType(),
           new long[] {Math.max(1, config.batch()) * Math.max(config.m(), config.n())}, false) : null;
@@ -47,6 +51,14 @@ final class CudaGemm extends Gemm {
     }
   }
 
+  /** One product alone has the better algorithms in its plan. */
+  @Override
+  void compute(List<Tensor> a, List<Tensor> b, @Nullable Tensor bias, List<Tensor> d) {
+    if (batch == null || a.size() < 2 || !batch.run(a, b, d)) {
+      super.compute(a, b, bias, d);
+    }
+  }
+
   /** {@code d = alpha op(a) op(b) + beta d}, whatever factors the config has. Called with the device's lock held. */
   void multiply(float alpha, float beta, Tensor a, Tensor b, Tensor d) {
     product.run(alpha, beta, a, 0, b, 0, null, d);
@@ -55,6 +67,9 @@ final class CudaGemm extends Gemm {
   @Override
   void release() {
     product.close();
+    if (batch != null) {
+      batch.close();
+    }
     if (zeros != null) {
       zeros.close();
     }

@@ -9,7 +9,8 @@ import org.jspecify.annotations.Nullable;
  * a device, and ends with it.
  *
  * <p>Operands are row-major; rows may be apart, and the matrices of a batch too. Sums are of FP32 and rounded once, to
- * the type of D. A CPU computes with OpenBLAS, a GPU with cuBLASLt.
+ * the type of D. A CPU computes with OpenBLAS, a GPU with cuBLASLt and, lists of matrices,
+ * with cuBLAS.
  *
  * <p>Thread-safe: calls of one device wait for each other.
  *
@@ -85,13 +86,19 @@ public abstract sealed class Gemm extends Prepared permits CpuGemm, CudaGemm {
   }
 
   /**
-   * Computes products of matrices that lie anywhere, one after the other: what was prepared, for each of the lists' elements.
+   * Computes products of matrices that lie anywhere: what was prepared, for each of the lists' elements.
+   *
+   * <p>A GPU computes all of them in one call of cuBLAS where they have neither bias nor activation, the rows of all A are as
+   * far apart, those of all B and all D too, and every matrix begins at a multiple of 16 bytes; otherwise, and where libcublas
+   * is missing, one after the other. It keeps the addresses of the last lists, and the first call takes workspace: lists that
+   * one call computes are run once before a {@link Graph} captures them.
    *
    * @param a as {@link #run(Tensor, Tensor, Tensor, Tensor)} has it, one for each product
    * @param b likewise, as many
    * @param bias of all products; null if they have none
    * @param d likewise, as many, written; each in memory of its own
-   * @throws IllegalStateException if this or a tensor is closed; like any other exception before anything is computed
+   * @throws IllegalStateException if this or a tensor is closed, or a graph is captured and the lists are not those of the last
+   *     run; like any other exception before anything is computed
    */
   public void run(List<Tensor> a, List<Tensor> b, @Nullable Tensor bias, List<Tensor> d) {
     int products = Check.given("a", a, "a list of tensors").size();
@@ -104,9 +111,7 @@ public abstract sealed class Gemm extends Prepared permits CpuGemm, CudaGemm {
       }
       new Places().add("a", a, false).add("b", b, false).add("d", d, true).requireSeparate();
       OperationEvent event = OperationEvent.start();
-      for (int i = 0; i < products; i++) {
-        compute(a.get(i), b.get(i), bias, d.get(i));
-      }
+      compute(a, b, bias, d);
       OperationEvent.finish(event, "gemm", device, config.m() * products);
     }
   }
@@ -136,6 +141,13 @@ public abstract sealed class Gemm extends Prepared permits CpuGemm, CudaGemm {
     }
     Operand.separate(names.d, d, names.a, a);
     Operand.separate(names.d, d, names.b, b);
+  }
+
+  /** Computes products with operands that are right, one after the other. Called with the device's lock held. */
+  void compute(List<Tensor> a, List<Tensor> b, @Nullable Tensor bias, List<Tensor> d) {
+    for (int i = 0; i < a.size(); i++) {
+      compute(a.get(i), b.get(i), bias, d.get(i));
+    }
   }
 
   /** Computes with operands that are right. Called with the device's lock held. */

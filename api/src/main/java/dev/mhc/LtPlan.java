@@ -66,7 +66,7 @@ final class LtPlan {
     }
   }
 
-  private static int operation(boolean transposed) {
+  static int operation(boolean transposed) {
     return transposed ? cublaslt_h.CUBLAS_OP_T() : cublaslt_h.CUBLAS_OP_N();
   }
 

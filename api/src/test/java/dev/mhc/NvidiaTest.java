@@ -105,6 +105,7 @@ class NvidiaTest {
           + " how to get them");
       System.setProperty(VendorLibrary.NVIDIA_PROPERTY, FOLDER);
       Native.load(VendorLibrary.CUBLASLT);
+      Native.load(VendorLibrary.CUBLAS);
       Native.load(VendorLibrary.NCCL);
     }
 
@@ -118,6 +119,7 @@ class NvidiaTest {
       assertThat(Cuda.version(Cuda.runtimeVersion())).matches("1[23]\\.\\d");
       assertThat(Cublas.version()).isGreaterThan(120000);
       assertThat(Cublas.version() / 10000).as("the major version of both").isEqualTo(Cuda.runtimeVersion() / 1000);
+      assertThat(CublasHandle.version()).as("of one package").isEqualTo(Cublas.versionText());
       assertThat(Nccl.version()).isGreaterThan(22000);
     }
 
@@ -232,6 +234,11 @@ class NvidiaTest {
         assertThat(catchThrowableOfType(CublasException.class,
             () -> Cublas.check(cublaslt_h.cublasLtCreate(handle), "cublasLtCreate", null)).status())
             .isEqualTo("CUBLAS_STATUS_NOT_INITIALIZED");
+        var cublas = catchThrowableOfType(CublasException.class, () -> new CublasHandle("cuda:0"));
+        assertThat(cublas.status()).isEqualTo("CUBLAS_STATUS_NOT_INITIALIZED");
+        assertThat(cublas.function()).isEqualTo("cublasCreate");
+        assertThat(cublas.device()).isEqualTo("cuda:0");
+        assertThat(cublas.hint()).contains("Device.cuda(0)");
         MemorySegment id = ncclUniqueId.allocate(arena);
         var alone = catchThrowableOfType(NcclException.class,
             () -> Nccl.check(nccl_h.ncclCommInitRank(handle, 1, id, 0), "ncclCommInitRank", null));

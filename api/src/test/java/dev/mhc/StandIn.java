@@ -42,6 +42,8 @@ final class StandIn {
         ValueLayout.JAVA_INT, ValueLayout.ADDRESS, ValueLayout.JAVA_INT));
     static final MethodHandle COMMUNICATORS = find("libnccl.so.2", "mhc_stand_in_communicators", FunctionDescriptor.of(
         ValueLayout.JAVA_INT));
+    static final MethodHandle CUBLAS_HANDLES = find("libcublas.so.13", "mhc_stand_in_cublas_handles", FunctionDescriptor.of(
+        ValueLayout.JAVA_INT));
 
     private static MethodHandle find(String library, String name, FunctionDescriptor type) {
       return Linker.nativeLinker().downcallHandle(
@@ -92,8 +94,17 @@ final class StandIn {
 
   /** How many communicators of NCCL there are. */
   static int communicators() {
+    return count(Functions.COMMUNICATORS);
+  }
+
+  /** How many handles of cuBLAS there are. */
+  static int cublasHandles() {
+    return count(Functions.CUBLAS_HANDLES);
+  }
+
+  private static int count(MethodHandle function) {
     try {
-      return (int) Functions.COMMUNICATORS.invokeExact();
+      return (int) function.invokeExact();
     } catch (Throwable e) {
       throw new AssertionError(e);
     }

@@ -21,6 +21,8 @@ public enum VendorLibrary {
   CUDART("libcudart.so", null),
   /** cuBLASLt. */
   CUBLASLT("libcublasLt.so", CUDART),
+  /** cuBLAS. */
+  CUBLAS("libcublas.so", CUBLASLT),
   /** NCCL. */
   NCCL("libnccl.so", CUDART),
   /** Open MPI. */
@@ -87,6 +89,7 @@ public enum VendorLibrary {
     return switch (this) {
       case CUDART -> "CUDA runtime";
       case CUBLASLT -> "cuBLASLt";
+      case CUBLAS -> "cuBLAS";
       case NCCL -> "NCCL";
       case MPI -> "Open MPI";
       case OPENBLAS -> "OpenBLAS";
@@ -98,6 +101,7 @@ public enum VendorLibrary {
     return switch (this) {
       case CUDART -> nvidia("the CUDA runtime", CUDA_MAJORS, wheels("nvidia-cuda-runtime", CUDA_MAJORS));
       case CUBLASLT -> nvidia("cuBLASLt", List.of(cudaMajor()), wheels("nvidia-cublas", List.of(cudaMajor())));
+      case CUBLAS -> nvidia("cuBLAS", List.of(cudaMajor()), wheels("nvidia-cublas", List.of(cudaMajor())));
       case NCCL -> nvidia("NCCL", List.of("2"), "pip install nvidia-nccl-cu" + cudaMajor());
       case MPI -> new LibrarySpec("Open MPI", List.of(stem + ".40"), "mhc.mpi.path", "MHC_MPI_PATH",
           List.of("$MPI_HOME", "$OPAL_PREFIX"), List.of("lib", "lib64"), List.of(),

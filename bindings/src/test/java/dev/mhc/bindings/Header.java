@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.mhc.bindings;
 
+import dev.mhc.bindings.generated.cublas.cublas_h;
 import dev.mhc.bindings.generated.cublaslt.cublaslt_h;
 import dev.mhc.bindings.generated.cudart.cudart_h;
 import dev.mhc.bindings.generated.mhc_h;
@@ -14,6 +15,7 @@ enum Header {
     MHC(mhc_h.class, "mhc/mhc.h"),
     CUDART(cudart_h.class, "cuda_runtime_api.h"),
     CUBLASLT(cublaslt_h.class, "cublasLt.h"),
+    CUBLAS(cublas_h.class, "cublas_v2.h"),
     NCCL(nccl_h.class, "nccl.h"),
     MPI(mpi_h.class, "mpi.h"),
     OPENBLAS(openblas_h.class, "cblas.h");

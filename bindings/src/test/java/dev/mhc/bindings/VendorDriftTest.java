@@ -74,7 +74,8 @@ class VendorDriftTest {
     }
 
     private static boolean isOfNvidia(Header header) {
-        return header == Header.CUDART || header == Header.CUBLASLT || header == Header.NCCL;
+        return header == Header.CUDART || header == Header.CUBLASLT || header == Header.CUBLAS
+                || header == Header.NCCL;
     }
 
     private static void load(Header header) {
