@@ -25,7 +25,6 @@ struct Batch {
   const void *const *a, *const *b;
   void* const* d;
   int64_t count;
-  bool halves;  // sums of halves of k meet in the type of the result, as kernels may that split k
 
   bool operator()() const {
     for (int64_t i = 0; i < count; ++i) {
@@ -34,12 +33,6 @@ struct Batch {
       if (!lies_well(run.a, run.a_layout) || !lies_well(run.b, run.b_layout) || !lies_well(run.d, run.d_layout)) {
         Device::get().break_context(kIllegalAddress);
         return true;
-      }
-      const int64_t k = run.product.transpose_a ? run.a_layout.rows : run.a_layout.columns;
-      if (halves && k > 1 && run.beta == 0) {
-        part(run, 0, k / 2)();
-        run = part(run, k / 2, k - k / 2);
-        run.beta = 1;
       }
       run();
     }
@@ -50,18 +43,6 @@ struct Batch {
   bool lies_well(const void* data, const Layout& layout) const {
     const bool exact = layout.type == kR32 && one.product.compute != kTf32;  // others go through matrix units
     return Device::get().is_there(data, extent_of(layout)) && reinterpret_cast<uintptr_t>(data) % (exact ? 4 : 16) == 0;
-  }
-
-  // Of the sums over k, count from first on.
-  static Run part(Run run, int64_t first, int64_t count) {
-    const auto cut = [&](Layout& layout, const void*& data, bool along_columns) {
-      const auto skipped = static_cast<int64_t>(bytes_of(type_of(layout.type))) * first * (along_columns ? layout.leading : 1);
-      data = static_cast<const char*>(data) + skipped;
-      (along_columns ? layout.columns : layout.rows) = count;
-    };
-    cut(run.a_layout, run.a, !run.product.transpose_a);
-    cut(run.b_layout, run.b, run.product.transpose_b);
-    return run;
   }
 };
 
@@ -122,6 +103,6 @@ MHC_STAND_IN_API int cublasGemmBatchedEx_64(void* handle, int transpose_a, int t
     if (!device.owns(list) || !device.is_valid(list, bytes)) return kBadValue;
   if (device.failure("cublasGemmBatchedEx")) return kExecutionFailed;
   const Batch batch = {{product, al, bl, dl, dl, *static_cast<const float*>(alpha), *static_cast<const float*>(beta), nullptr, nullptr,
-                        nullptr, nullptr}, a, b, d, count, !(own->mode & kFullSums) && d_type != kR32};
+                        nullptr, nullptr, !(own->mode & kFullSums)}, a, b, d, count};
   return device.enqueue(own->stream, "batch", batch) ? kExecutionFailed : kOk;
 }

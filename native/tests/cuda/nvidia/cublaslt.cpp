@@ -13,9 +13,11 @@ namespace {
 
 struct Preference {
   uint64_t workspace = 0;
+  uint32_t reductions = 7;  // all of the ways in which parts of a sum may meet
   uint32_t alignment[4] = {256, 256, 256, 256};
 };
 
+constexpr uint32_t kOfComputeType = 2;
 constexpr size_t kWorkspace = 4096;
 constexpr uint64_t kMagic = 0x6d68632d616c676f;
 
@@ -30,7 +32,7 @@ uint64_t fingerprint(const Product& p, const Layout& a, const Layout& b, const L
 }
 
 struct Algorithm {
-  uint64_t magic, fingerprint, alignment, unused[5];
+  uint64_t magic, fingerprint, alignment, in_halves, unused[4];
 };
 struct HeuristicResult {
   Algorithm algorithm;
@@ -131,6 +133,7 @@ MHC_STAND_IN_API int cublasLtMatmulPreferenceDestroy(void* preference) { return 
 MHC_STAND_IN_API int cublasLtMatmulPreferenceSetAttribute(void* handle, int attribute, const void* value, size_t bytes) {
   auto* preference = static_cast<Preference*>(handle);
   if (attribute == 1) return set(&preference->workspace, value, bytes);
+  if (attribute == 3) return set(&preference->reductions, value, bytes);
   if (attribute >= 5 && attribute <= 8) return set(&preference->alignment[attribute - 5], value, bytes);
   return kBadValue;
 }
@@ -144,7 +147,7 @@ MHC_STAND_IN_API int cublasLtMatmulAlgoGetHeuristic(void*, void* product, void* 
   const auto& wishes = *static_cast<Preference*>(preference);
   if (wanted < 1 || wishes.workspace < kWorkspace) return kNotSupported;
   const uint64_t alignment = *std::min_element(wishes.alignment, wishes.alignment + 4);
-  results[0] = {{kMagic, fingerprint(p, al, bl, dl), alignment, {}}, kWorkspace, kOk, 1, {}};
+  results[0] = {{kMagic, fingerprint(p, al, bl, dl), alignment, (wishes.reductions & ~kOfComputeType) != 0, {}}, kWorkspace, kOk, 1, {}};
   *found = 1;
   return kOk;
 }
@@ -154,7 +157,7 @@ MHC_STAND_IN_API int cublasLtMatmul(void*, void* product, const void* alpha, con
                                     const Algorithm* algorithm, void* workspace, size_t workspace_bytes, void* stream) {
   const Run run = {*static_cast<Product*>(product), *static_cast<Layout*>(a_layout), *static_cast<Layout*>(b_layout),
                    *static_cast<Layout*>(c_layout), *static_cast<Layout*>(d_layout), *static_cast<const float*>(alpha),
-                   *static_cast<const float*>(beta), a, b, c, d};
+                   *static_cast<const float*>(beta), a, b, c, d, algorithm->in_halves != 0};
   if (Status status = check(run.product, run.a_layout, run.b_layout, run.c_layout, run.d_layout)) return status;
   if (algorithm->magic != kMagic || algorithm->fingerprint != fingerprint(run.product, run.a_layout, run.b_layout, run.d_layout)) {
     return kNotSupported;

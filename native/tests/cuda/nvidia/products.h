@@ -97,9 +97,16 @@ struct Run {
   float alpha, beta;
   const void *a, *b, *c;
   void* d;
+  bool in_halves;  // sums of halves of k may meet in the type of the result, as in kernels that split k
 
   void operator()() const {
     const int64_t k = product.transpose_a ? a_layout.rows : a_layout.columns;
+    if (in_halves && k > 1 && beta == 0 && a_layout.type != kR8 && product.epilogue == 1) {
+      part(0, k / 2)();
+      Run rest = part(k / 2, k - k / 2);
+      rest.beta = 1;
+      return rest();
+    }
     const bool tf32 = product.compute == kTf32 && std::getenv("MHC_STAND_IN_TF32");  // exact unless a test wants to see it
     for (int64_t i = 0; i < d_layout.batch; ++i) {
       const std::vector<double> left = rows(a_layout, a, i, !product.transpose_a, product.mode_a, product.scale_a, tf32);
@@ -110,6 +117,20 @@ struct Run {
   }
 
  private:
+  // Of the sums over k, count from first on.
+  Run part(int64_t first, int64_t count) const {
+    Run run = *this;
+    run.in_halves = false;
+    const auto cut = [&](Layout& layout, const void*& data, bool along_columns) {
+      const auto skipped = static_cast<int64_t>(bytes_of(type_of(layout.type))) * first * (along_columns ? layout.leading : 1);
+      data = static_cast<const char*>(data) + skipped;
+      (along_columns ? layout.columns : layout.rows) = count;
+    };
+    cut(run.a_layout, run.a, !run.product.transpose_a);
+    cut(run.b_layout, run.b, run.product.transpose_b);
+    return run;
+  }
+
   static double dot(const double* left, const double* right, int64_t k) {
     double sum = 0;
     for (int64_t i = 0; i < k; ++i) sum += left[i] * right[i];

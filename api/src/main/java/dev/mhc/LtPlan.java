@@ -92,6 +92,8 @@ final class LtPlan {
           arena.allocateFrom(ValueLayout.JAVA_INT, dMatrix.alignment()));
       prefer(preference, cublaslt_h.CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES(),
           arena.allocateFrom(ValueLayout.JAVA_INT, dMatrix.alignment()));
+      prefer(preference, cublaslt_h.CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK(), // sums are of FP32 to the end
+          arena.allocateFrom(ValueLayout.JAVA_INT, cublaslt_h.CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE()));
       MemorySegment found = arena.allocate(ValueLayout.JAVA_INT);
       String function = "cublasLtMatmulAlgoGetHeuristic";
       Cublas.check(cublaslt_h.cublasLtMatmulAlgoGetHeuristic(cublas.handle, product, b, a, d, d, preference, 1, algorithm, found),

@@ -189,6 +189,23 @@ class NvidiaTest {
       }
     }
 
+    /** What algorithms are asked for: known to this version, in that size. */
+    @Test
+    void preferences() {
+      try (Arena arena = Arena.ofConfined()) {
+        MemorySegment preference = made(arena, cublaslt_h::cublasLtMatmulPreferenceCreate);
+        MemorySegment value = arena.allocateFrom(ValueLayout.JAVA_LONG, cublaslt_h.CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE());
+        assertThat(cublaslt_h.cublasLtMatmulPreferenceSetAttribute(preference,
+            cublaslt_h.CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES(), value, 8)).isZero();
+        for (int attribute : new int[] {cublaslt_h.CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK(),
+            cublaslt_h.CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES(), cublaslt_h.CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES(),
+            cublaslt_h.CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES(), cublaslt_h.CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES()}) {
+          assertThat(cublaslt_h.cublasLtMatmulPreferenceSetAttribute(preference, attribute, value, 4)).as("%d", attribute).isZero();
+        }
+        assertThat(cublaslt_h.cublasLtMatmulPreferenceDestroy(preference)).isZero();
+      }
+    }
+
     /** Of every type that products have. */
     @Test
     void layoutsOfMatrices() {

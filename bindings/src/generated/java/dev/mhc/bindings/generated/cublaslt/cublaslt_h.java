@@ -1059,6 +1059,15 @@ public class cublaslt_h {
            throw new AssertionError("should not reach here", ex$);
         }
     }
+    private static final int CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE = (int)2L;
+    /**
+     * {@snippet lang=c :
+     * enum cublasLtReductionScheme_t.CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE = 2
+     * }
+     */
+    public static int CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE() {
+        return CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE;
+    }
     private static final int CUBLASLT_EPILOGUE_DEFAULT = (int)1L;
     /**
      * {@snippet lang=c :
@@ -1121,6 +1130,15 @@ public class cublaslt_h {
      */
     public static int CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES() {
         return CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES;
+    }
+    private static final int CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK = (int)3L;
+    /**
+     * {@snippet lang=c :
+     * enum cublasLtMatmulPreferenceAttributes_t.CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK = 3
+     * }
+     */
+    public static int CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK() {
+        return CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK;
     }
     private static final int CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES = (int)5L;
     /**
