@@ -99,6 +99,27 @@ TEST(StandIn, work_of_a_high_priority_comes_first) {
   EXPECT_EQ(std::string(traced).substr(0, 22), "-5 kernel\n-5 kernel\n-5");
 }
 
+// As the runtime has it: who changes page-locked memory has to wait, others need not.
+TEST(StandIn, memory_that_is_not_page_locked_is_copied_away_at_once) {
+  const Runtime runtime(nullptr);
+  void *stream = runtime.stream(), *locked = nullptr;
+  ASSERT_EQ(runtime.call("cudaHostAlloc", &locked, sizeof(int), 1u), 0);
+  int pageable = 1, *both = runtime.allocate(2);
+  *static_cast<int*>(locked) = 1;
+  runtime.call("mhc_stand_in_hold", 1);
+  runtime.copy(both, &pageable, stream);
+  runtime.copy(both + 1, locked, stream);
+  pageable = *static_cast<int*>(locked) = 2;
+  runtime.call("mhc_stand_in_hold", 0);
+  int result[2] = {};
+  runtime.copy(&result[0], both, stream);
+  runtime.copy(&result[1], both + 1, stream);
+  runtime.call("cudaStreamSynchronize", stream);
+  EXPECT_EQ(result[0], 1);
+  EXPECT_EQ(result[1], 2);
+  runtime.call("cudaFreeHost", locked);
+}
+
 TEST(StandIn, the_host_cannot_touch_device_memory) {
   EXPECT_DEATH(
       {
