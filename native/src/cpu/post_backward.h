@@ -51,10 +51,10 @@ struct PostOutputs {
 // The dot products of one token: vectors of partial sums, [n] of post_mix and then [n][n] of H_res, [out][in].
 inline int post_dots(int n) { return n + n * n; }
 
-// bring(v, D) makes vector v of D[n], for which there is room at d, d_step floats from one vector of channels to the next;
+// gradient(v, D) makes vector v of D[n], for which there is room at d, d_step floats from one vector of channels to the next;
 // x[i] are x_step elements apart. A whole chunk has kChunk channels, whatever left says.
-template <class X, class H, int N, bool kWhole, class Bring>
-inline void post_backward_chunk(const PostMix& mix, int streams, const Bring& bring, float* d, int64_t d_step, const X* x,
+template <class X, class H, int N, bool kWhole, class Gradient>
+inline void post_backward_chunk(const PostMix& mix, int streams, const Gradient& gradient, float* d, int64_t d_step, const X* x,
                                 int64_t x_step, const LayerRow<H>& f, int64_t left, const PostOutputs<X, H>& out, F* dots) {
   const StreamCount<N> n(streams);
   constexpr int kRoom = N == kAnyStreams ? kMaxStreams : N;
@@ -64,7 +64,7 @@ inline void post_backward_chunk(const PostMix& mix, int streams, const Bring& br
   repeat<N>(n, [&](auto o) MHC_INLINE { d_post[o] = dots[o]; });
   for (int v = 0; v < vectors; ++v) {
     F value[kRoom], layer = f.at(v * W, left_at(v)), d_f = zero();
-    bring(v, value);
+    gradient(v, value);
     repeat<N>(n, [&](auto o) MHC_INLINE {
       store(d + v * d_step + o * W, value[o]);
       d_f = fma(set(mix.post[o]), value[o], d_f);
