@@ -91,7 +91,8 @@ public abstract sealed class Gemm extends Prepared permits CpuGemm, CudaGemm {
    * <p>A GPU computes all of them in one call of cuBLAS where they have neither bias nor activation, the rows of all A are as
    * far apart, those of all B and all D too, and every matrix begins at a multiple of 16 bytes; otherwise, and where libcublas
    * is missing, one after the other. It keeps the addresses of the last lists, and the first call takes workspace: lists that
-   * one call computes are run once before a {@link Graph} captures them.
+   * one call computes are run once before a {@link Graph} captures them. Unlike a single product, a call makes some small
+   * objects on the heap for each element.
    *
    * @param a as {@link #run(Tensor, Tensor, Tensor, Tensor)} has it, one for each product
    * @param b likewise, as many
